@@ -1,0 +1,66 @@
+"""Every error of the live side, and nothing else.
+
+    SyncVISError                    anything that this package raises on purpose
+    +-- ConfigError                 a config file, key, value or argument is wrong
+    +-- ModelError                  a checkpoint cannot be used
+    +-- DataError                   a data set or annotation file is missing or damaged
+    +-- StreamError                 a camera failed; `retryable` says whether trying again can help
+        +-- SourceUnavailable       cannot be reached, or went away (retryable)
+        +-- SourceNotFound          the server is there, the path or file is not
+        +-- SourceUnauthorized      the server refuses the credentials
+        +-- SourceInvalid           reached, but it is not a video that can be decoded
+
+The message names what failed and where, in one line, with any password masked.
+"""
+
+from __future__ import annotations
+
+from syncvis_online.errors import ConfigError, DataError, ModelError, SyncVISError
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "SourceInvalid",
+    "SourceNotFound",
+    "SourceUnauthorized",
+    "SourceUnavailable",
+    "StreamError",
+    "SyncVISError",
+]
+
+
+class StreamError(SyncVISError):
+    """A camera failed. `retryable` is data for the supervisor, the only place that retries."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class SourceUnavailable(StreamError):
+    """The source cannot be reached now, or stopped sending."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
+
+
+class SourceNotFound(StreamError):
+    """The file or the path on the server does not exist. Servers restart, so a live path may come back."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message, retryable=retryable)
+
+
+class SourceUnauthorized(StreamError):
+    """The server refuses the user name or the password."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False)
+
+
+class SourceInvalid(StreamError):
+    """What was reached holds no video stream that can be decoded."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False)

@@ -1,0 +1,74 @@
+"""The nouns of the live side, in the order in which a frame meets them.
+
+URL -> Source -> Frame -> RingBuffer -> Window -> Scheduler -> Engine -> TrackedFrame -> Hub -> subscribers.
+All are immutable values. Nothing here knows how they are made or sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from syncvis_online.types import Image, Track
+
+Clock = Literal["rtcp", "arrival", "media"]
+"""Where `captured_at_s` comes from: the camera's RTCP sender reports, the arrival of the packet before it
+was decoded, or (files read as fast as possible) the media's own time added to the start of reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture of one camera.
+
+    `seq` counts the frames of this camera from 0 and never goes back, also across reconnects; `pts` is in
+    `time_base` units; `captured_at_s` is Unix time in seconds; `image` has shape (H, W, 3), RGB, uint8, and is
+    never written to. `discontinuity` is true for the first frame after a reconnect or a change of picture size.
+    """
+
+    camera: str
+    seq: int
+    pts: int
+    time_base: Fraction
+    captured_at_s: float
+    image: Image = field(repr=False, compare=False)
+    clock: Clock = "arrival"
+    discontinuity: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The frames that one run of the decoder sees, oldest first (1 to Ts of them).
+
+    `answers` is how many of the newest frames get their answer from this window. `discontinuity` is true when
+    the window is the first after one; no window spans one.
+    """
+
+    frames: tuple[Frame, ...]
+    answers: int
+    discontinuity: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFrame:
+    """What subscribers get: a frame's identity and time, its picture, and the tracks on it.
+
+    `flags` are words that subscribers may show, e.g. "gap" for the first frame after a discontinuity.
+    `published_at_s` is Unix time in seconds, set when the hub hands the frame out.
+    """
+
+    camera: str
+    seq: int
+    pts: int
+    time_base: Fraction
+    captured_at_s: float
+    clock: Clock
+    tracks: tuple[Track, ...]
+    image: Image = field(repr=False, compare=False)
+    flags: tuple[str, ...] = ()
+    published_at_s: float = 0.0
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from capture to publication."""
+        return self.published_at_s - self.captured_at_s
