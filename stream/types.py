@@ -6,6 +6,7 @@ All are immutable values. Nothing here knows how they are made or sent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -72,3 +73,14 @@ class TrackedFrame:
     def latency_s(self) -> float:
         """Seconds from capture to publication."""
         return self.published_at_s - self.captured_at_s
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAnswer:
+    """What the engine says about one window: its answered frames, oldest first, and where the time went.
+
+    `stages_s` maps stage ("preprocess", "encode", "decode", "track", "masks") to seconds.
+    """
+
+    frames: tuple[TrackedFrame, ...]
+    stages_s: Mapping[str, float]
