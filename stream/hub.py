@@ -109,7 +109,7 @@ class Hub:
         return len(self._subscriptions)
 
     def publish(self, frame: TrackedFrame) -> TrackedFrame:
-        """Stamp `published_at_s`, offer the frame to all subscribers, return the stamped frame. Never waits."""
+        """Stamp `published_at_s`, offer the frame to every subscriber, return it. Never waits."""
         stamped = replace(frame, published_at_s=self._clock())
         self._latest = stamped
         for subscription in tuple(self._subscriptions):

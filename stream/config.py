@@ -1,0 +1,183 @@
+"""The YAML of `syncvis-online serve`: its models, and how it is read.
+
+Owns names, defaults and limits of every setting. Validated once, unknown keys refused, immutable after.
+Secrets come from the environment (`${NAME}` in any value). Does not know what the settings do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stream.errors import ConfigError
+
+CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class CameraConfig(_Section):
+    """One camera. `url`: rtsp://, rtsps://, a file, a device, or synthetic:SEED.
+
+    In the user part of a URL (before the @) a value from the environment is taken literally: signs that have
+    a meaning in URLs need no escaping. `realtime`: play a file at its own pace instead of as fast as
+    possible.
+    """
+
+    url: str = Field(min_length=1)
+    transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: Seconds = 5.0
+    read_timeout_s: Seconds = 5.0
+    realtime: bool = True
+
+
+class ModelSection(_Section):
+    """`name`: a model that ships, or the path of a checkpoint. `device`: auto, cpu, cuda, cuda:1 ..."""
+
+    name: str = "default"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+
+
+class PipelineConfig(_Section):
+    """`ring_frames`: the frames of a camera that may wait for the engine (default: twice the stride, at least
+    2).
+
+    `max_gap_s`: a longer pause between two frames is a discontinuity. `stride`: a new window starts every so
+    many frames (default: the model's), 1 to the model's window.
+    """
+
+    ring_frames: Annotated[int, Field(ge=1, le=1024)] | None = None
+    max_gap_s: Seconds = 1.0
+    stride: Annotated[int, Field(ge=1)] | None = None
+
+
+class ServerConfig(_Section):
+    """Where HTTP listens: this machine only unless told otherwise. Port 0 takes any free port."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: Port = 8080
+
+
+class LogConfig(_Section):
+    """What is logged to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ServeConfig(_Section):
+    """A whole config file. `tracker` holds settings of the model's tracker, checked where the model is
+    loaded.
+    """
+
+    cameras: dict[CameraName, CameraConfig] = Field(min_length=1)
+    model: ModelSection = ModelSection()
+    tracker: dict[str, Any] = {}
+    pipeline: PipelineConfig = PipelineConfig()
+    server: ServerConfig = ServerConfig()
+    log: LogConfig = LogConfig()
+
+
+def load_config(path: str | Path, environ: Mapping[str, str] = os.environ) -> ServeConfig:
+    """Read and validate a config file.
+
+    Raises ConfigError, in one line, that names the file, the line or the key, and what is wrong with it.
+    Values are never repeated: they may be secrets.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read config {path}: not a text file in UTF-8") from error
+    data = _parse_yaml(text, path)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys such as 'cameras:' at the top")
+    return parse_config(_expand(data, environ, str(path), ()), str(path))
+
+
+def parse_config(data: Mapping[str, Any], where: str) -> ServeConfig:
+    """Validate settings that are parsed already; `where` names their origin. Raises ConfigError in one
+    line.
+    """
+    try:
+        return ServeConfig.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        raise ConfigError("; ".join(f"{where}: {_say(problem)}" for problem in problems[:3])) from error
+
+
+def _say(problem: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    key = "".join(sign if sign.isprintable() else "?" for sign in key)
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if problem["type"] == "missing":
+        return f"{key}: this key is required"
+    if "[key]" in problem["loc"]:
+        return f"{key}: a camera's name is 1 to 63 letters, digits, - and _"
+    message = str(problem["msg"])
+    return f"{key}: {message[0].lower()}{message[1:]}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but a key that is there twice is an error, not a silent loss of the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{name}' is there twice", problem_mark=key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, path: str | Path) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{path}:{line} {problem}") from error
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_USER_PART = re.compile(r"(?<=://)[^/]*(?=@)")
+
+
+def _expand(value: Any, environ: Mapping[str, str], where: str, key: tuple[str, ...]) -> Any:
+    """`value` with every ${NAME} in its strings replaced; escaped where it stands in the user part of a
+    URL.
+    """
+    if isinstance(value, dict):
+        return {name: _expand(item, environ, where, (*key, str(name))) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, environ, where, (*key, str(i))) for i, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def look_up(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in environ:
+            raise ConfigError(f"{where}: {'.'.join(key)}: the environment variable {name} is not set")
+        return environ[name]
+
+    def escape(user_part: re.Match[str]) -> str:
+        return _VARIABLE.sub(lambda match: quote(look_up(match), safe=""), user_part.group())
+
+    return _VARIABLE.sub(look_up, _USER_PART.sub(escape, value))

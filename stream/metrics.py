@@ -1,0 +1,85 @@
+"""Every Prometheus metric, declared once.
+
+Owns names, help texts, labels and buckets, on a registry that is passed in (so that a process can hold
+several services). Labels are cameras, stages, causes and clocks, never a viewer, a track or a URL. A camera's
+series go when the camera goes. Does not know when something happens: `stream.statistics` says so.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.process_collector import ProcessCollector
+
+STAGES = ("receive", "queue", "preprocess", "encode", "decode", "track", "masks", "publish")
+"""Where a frame's time goes: capture to the reader (live only), waiting for the engine, the engine's own
+stages, and handing out."""
+
+BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
+"""5 ms to 5 s with an edge on the objective: 100 ms from capture to publication."""
+
+
+class Metrics:
+    """All metrics of one service on one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        camera = ("camera",)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = camera) -> Counter:
+            return Counter(name, text, labels, namespace="syncvis", registry=registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = camera) -> Gauge:
+            return Gauge(name, text, labels, namespace="syncvis", registry=registry)
+
+        def histogram(name: str, text: str, labels: tuple[str, ...]) -> Histogram:
+            return Histogram(name, text, labels, namespace="syncvis", registry=registry, buckets=BUCKETS_S)
+
+        self.received = counter("frames_received", "Frames decoded from the camera.")
+        self.dropped = counter("frames_dropped", "Frames that got no answer, by cause.", ("camera", "cause"))
+        self.published = counter("frames_published", "Frames handed to the subscribers with their tracks.")
+        self.reconnects = counter("reconnects", "Times that the camera's connection was opened again.")
+        self.engine_failures = counter("engine_failures", "Windows on which the engine raised an error.")
+        self.ring_fill = gauge("ring_fill_ratio", "Fill of the camera's frame buffer, 0 to 1.")
+        self.active_tracks = gauge("active_tracks", "Tracks on the frame published last.")
+        self.subscribers = gauge("subscribers", "Subscribers to the camera's tracked frames.")
+        self.camera_up = gauge("camera_up", "1 while the camera delivers frames, else 0.")
+        self.last_frame = gauge(
+            "last_frame_timestamp_seconds", "Unix time at which the newest frame was received."
+        )
+        self.stage = histogram("stage_seconds", "Time that frames or windows spend in a stage.", ("stage",))
+        self.capture_to_publish = histogram(
+            "capture_to_publish_seconds",
+            "Time from capture to publication of a frame; clock says whose capture time it is.",
+            ("camera", "clock"),
+        )
+        build = Gauge(
+            "syncvis_build_info", "1, with the version as a label.", ("version",), registry=registry
+        )
+        build.labels(version=package_version()).set(1)
+        self._by_camera: tuple[Counter | Gauge, ...] = (
+            *(self.received, self.published, self.reconnects, self.engine_failures),
+            *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up),
+        )
+        for stage in STAGES:
+            self.stage.labels(stage)
+        ProcessCollector(registry=registry)
+
+    def add_camera(self, camera: str) -> None:
+        """Make a camera's series appear, at zero, so that rates start from the beginning."""
+        for metric in self._by_camera:
+            metric.labels(camera)
+
+    def remove_camera(self, camera: str) -> None:
+        """Remove all series of a camera. Nothing happens when there are none."""
+        for metric in (*self._by_camera, self.dropped, self.last_frame, self.capture_to_publish):
+            metric.remove_by_labels({"camera": camera})
+
+
+def package_version() -> str:
+    """The version of the installed package, or "unknown" in a bare checkout."""
+    try:
+        return version("syncvis-online")
+    except PackageNotFoundError:
+        return "unknown"

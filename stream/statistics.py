@@ -1,0 +1,181 @@
+"""What happened to the frames of one camera, counted in one place.
+
+Owns the numbers behind a camera's status and writes each through to the Prometheus metrics, so that the two
+never disagree. Bounded: latencies and rates look back over the newest frames only. Does not know where events
+come from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stream.metrics import Metrics
+from stream.types import Clock, TrackedFrame
+
+FPS_WINDOW_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyMs:
+    """Percentiles, by nearest rank, of the capture-to-publish latency in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """One camera as of now. `url` is masked; `latency_ms` is None before the first published frame.
+
+    `received`, `processed`, `dropped` (by cause) and `reconnects` count since the start; `fps` is of frames
+    published in the last seconds; `active_tracks` are those on the newest frame; `last_error` is one line.
+    """
+
+    name: str
+    url: str
+    up: bool
+    received: int
+    processed: int
+    fps: float
+    reconnects: int
+    active_tracks: int
+    subscribers: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    latency_ms: LatencyMs | None = None
+    last_error: str | None = None
+
+
+class CameraStatistics:
+    """The counts of one camera. Call it on the event loop's thread.
+
+    `url` is shown as given, so mask it first. `recent` is how many of the newest frames the latency
+    percentiles look back over. `monotonic` gives seconds.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        url: str,
+        metrics: Metrics,
+        *,
+        recent: int = 1024,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.camera = camera
+        self._url = url
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._latencies_s: deque[float] = deque(maxlen=recent)
+        self._published_at: deque[float] = deque(maxlen=recent)
+        self._dropped: Counter[str] = Counter()
+        self._received = self._processed = self._reconnects = self._subscribers = self._active_tracks = 0
+        self._up = False
+        self._last_error: str | None = None
+        metrics.add_camera(camera)
+
+    def received(self, at_s: float, transit_s: float | None) -> None:
+        """A frame came out of the source at Unix time `at_s`, `transit_s` after its capture if that is
+        known.
+        """
+        self._received += 1
+        self._metrics.received.labels(self.camera).inc()
+        self._metrics.last_frame.labels(self.camera).set(at_s)
+        if transit_s is not None:
+            self.stage("receive", transit_s)
+
+    def dropped(self, cause: str, count: int = 1) -> None:
+        """`count` frames will get no answer."""
+        self._dropped[cause] += count
+        self._metrics.dropped.labels(self.camera, cause).inc(count)
+
+    def published(self, frame: TrackedFrame, latency_s: float) -> None:
+        """A frame was handed to the subscribers, `latency_s` after its capture."""
+        self._processed += 1
+        self._active_tracks = len(frame.tracks)
+        self._latencies_s.append(latency_s)
+        self._published_at.append(self._monotonic())
+        self._metrics.published.labels(self.camera).inc()
+        self._metrics.active_tracks.labels(self.camera).set(self._active_tracks)
+        self._clock_latency(frame.clock, latency_s)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """Something spent time in a stage. Clocks of two machines can disagree: below zero counts as zero."""
+        self._metrics.stage.labels(stage).observe(max(0.0, seconds))
+
+    def ring_fill(self, ratio: float) -> None:
+        """The frame buffer is that full, 0 to 1."""
+        self._metrics.ring_fill.labels(self.camera).set(ratio)
+
+    def reconnected(self) -> None:
+        """The camera's connection was opened again."""
+        self._reconnects += 1
+        self._metrics.reconnects.labels(self.camera).inc()
+
+    def up(self, up: bool) -> None:
+        """The camera delivers frames, or it does not. A camera that is down has no active tracks."""
+        self._up = up
+        self._metrics.camera_up.labels(self.camera).set(up)
+        if not up:
+            self._active_tracks = 0
+            self._metrics.active_tracks.labels(self.camera).set(0)
+
+    def subscribers(self, count: int) -> None:
+        """That many subscriptions are open."""
+        self._subscribers = count
+        self._metrics.subscribers.labels(self.camera).set(count)
+
+    def error(self, message: str) -> None:
+        """Something went wrong; one line, without a password."""
+        self._last_error = message
+
+    def engine_failed(self, message: str) -> None:
+        """The engine raised on a window of this camera."""
+        self.error(message)
+        self._metrics.engine_failures.labels(self.camera).inc()
+
+    def remove(self) -> None:
+        """The camera is gone: its series go too."""
+        self._metrics.remove_camera(self.camera)
+
+    def status(self) -> CameraStatus:
+        """All of it, as of now."""
+        return CameraStatus(
+            name=self.camera,
+            url=self._url,
+            up=self._up,
+            received=self._received,
+            processed=self._processed,
+            fps=self._fps(),
+            reconnects=self._reconnects,
+            active_tracks=self._active_tracks,
+            subscribers=self._subscribers,
+            dropped=dict(self._dropped),
+            latency_ms=latency_percentiles(self._latencies_s),
+            last_error=self._last_error,
+        )
+
+    def _clock_latency(self, clock: Clock, latency_s: float) -> None:
+        self._metrics.capture_to_publish.labels(self.camera, clock).observe(max(0.0, latency_s))
+
+    def _fps(self) -> float:
+        now = self._monotonic()
+        recent = [at for at in self._published_at if now - at <= FPS_WINDOW_S]
+        if len(recent) < 2 or recent[-1] == recent[0]:
+            return 0.0
+        return (len(recent) - 1) / (recent[-1] - recent[0])
+
+
+def latency_percentiles(latencies_s: Sequence[float] | deque[float]) -> LatencyMs | None:
+    """p50, p95 and p99 by nearest rank, in milliseconds; None of no values."""
+    if not latencies_s:
+        return None
+    ordered = sorted(latencies_s)
+
+    def rank(percent: int) -> float:
+        return round(1000 * ordered[max(0, -(-percent * len(ordered) // 100) - 1)], 2)
+
+    return LatencyMs(rank(50), rank(95), rank(99))

@@ -1,0 +1,78 @@
+"""Rolling windows over one camera's frames: which frames the decoder sees together, and which it answers.
+
+Owns the window rules and nothing else: pure, without a clock, a thread or a model. Time is only what the
+frames say (`captured_at_s`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from stream.types import Frame, Window
+
+
+class RollingWindows:
+    """Cuts a camera's frames into windows of at most `window_frames` (Ts), a new one every `stride` (s)
+    frames.
+
+    - Every frame pushed is answered exactly once, in order: a window answers the frames that are new in it.
+    - Before Ts frames are there, and after a discontinuity, a window holds the frames there are (1 to Ts).
+    - No window spans a discontinuity. Frames still unanswered then, and at the end, come in a short tail.
+
+    A discontinuity is a frame that says so, another picture size, a captured time that jumps ahead by more
+    than `max_gap_s` seconds, or one that goes back (where the clock changes from arrival to the camera's own,
+    only one that goes back by more than `max_gap_s`). A stride above Ts would leave frames unanswered and is
+    refused with ValueError.
+    """
+
+    def __init__(self, window_frames: int, stride: int = 1, *, max_gap_s: float = 1.0) -> None:
+        if window_frames < 1:
+            raise ValueError(f"a window holds at least one frame, not {window_frames}")
+        if not 1 <= stride <= window_frames:
+            raise ValueError(
+                f"the stride must be 1 to {window_frames} (the frames of a window), not {stride}"
+            )
+        if max_gap_s <= 0:
+            raise ValueError(f"max_gap_s must be above 0, not {max_gap_s}")
+        self.window_frames = window_frames
+        self.stride = stride
+        self.max_gap_s = max_gap_s
+        self._frames: deque[Frame] = deque(maxlen=window_frames)
+        self._unanswered = 0
+        self._after_discontinuity = False
+
+    def push(self, frame: Frame) -> Window | None:
+        """Add the newest frame; the window that is now due, or None.
+
+        At a discontinuity the window is the old stretch's tail, if one is left. With stride 1 none ever is,
+        and with a longer stride the new frame alone completes no window: so one push never makes two windows.
+        """
+        due: Window | None = None
+        if self._is_discontinuity(frame):
+            due = self.flush()
+            self._frames.clear()
+            self._after_discontinuity = True
+        self._frames.append(frame)
+        self._unanswered += 1
+        return self.flush() if self._unanswered == self.stride else due
+
+    def flush(self) -> Window | None:
+        """The window that answers all frames not answered yet, or None when there are none."""
+        if not self._unanswered:
+            return None
+        window = Window(tuple(self._frames), self._unanswered, self._after_discontinuity)
+        self._unanswered = 0
+        self._after_discontinuity = False
+        return window
+
+    def _is_discontinuity(self, frame: Frame) -> bool:
+        if frame.discontinuity:
+            return True
+        if not self._frames:
+            return False
+        last = self._frames[-1]
+        if frame.image.shape != last.image.shape:
+            return True
+        step_s = frame.captured_at_s - last.captured_at_s
+        most_back_s = 0.0 if frame.clock == last.clock else self.max_gap_s
+        return step_s > self.max_gap_s or step_s < -most_back_s

@@ -1,0 +1,107 @@
+"""The window rules, as properties over any stream of frames."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.types import Frame, Window
+from stream.window import RollingWindows
+from tests.stream.frames import LARGER, PICTURE, make_frame
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Frame]:
+    """Frames in order, with all that breaks a stream: gaps, steps back, other sizes, reconnects."""
+    frames: list[Frame] = []
+    at_s = 1000.0
+    for seq in range(draw(st.integers(0, 40))):
+        at_s += draw(st.sampled_from([0.04, 0.04, 0.04, 0.0, 0.9, 1.5, -0.2]))
+        image = LARGER if draw(st.integers(0, 9)) == 0 else PICTURE
+        cut = draw(st.integers(0, 9)) == 0
+        frames.append(make_frame(seq, at_s=at_s, image=image, discontinuity=cut))
+    return frames
+
+
+settings = st.integers(1, 6).flatmap(lambda ts: st.tuples(st.just(ts), st.integers(1, ts)))
+
+
+def run(frames: list[Frame], window_frames: int, stride: int) -> list[Window]:
+    windows = RollingWindows(window_frames, stride, max_gap_s=1.0)
+    made = [windows.push(frame) for frame in frames] + [windows.flush()]
+    return [window for window in made if window is not None]
+
+
+def breaks(before: Frame, after: Frame) -> bool:
+    """Whether a window may not hold both (written apart from the code under test)."""
+    gap = after.captured_at_s - before.captured_at_s
+    return after.discontinuity or before.image.shape != after.image.shape or not 0 <= gap <= 1.0
+
+
+@given(streams(), settings)
+def test_every_frame_is_answered_once_in_order(frames: list[Frame], sizes: tuple[int, int]) -> None:
+    windows = run(frames, *sizes)
+    answered = [frame.seq for window in windows for frame in window.frames[-window.answers :]]
+    assert answered == [frame.seq for frame in frames]
+
+
+@given(streams(), settings)
+def test_windows_are_bounded_consecutive_and_span_no_discontinuity(
+    frames: list[Frame], sizes: tuple[int, int]
+) -> None:
+    window_frames, stride = sizes
+    for window in run(frames, window_frames, stride):
+        assert 1 <= window.answers <= stride
+        assert window.answers <= len(window.frames) <= window_frames
+        for before, after in pairwise(window.frames):
+            assert after.seq == before.seq + 1
+            assert not breaks(before, after)
+
+
+@given(streams(), settings)
+def test_a_window_looks_back_as_far_as_it_may(frames: list[Frame], sizes: tuple[int, int]) -> None:
+    window_frames, stride = sizes
+    for window in run(frames, window_frames, stride):
+        first = window.frames[0]
+        full = len(window.frames) == window_frames
+        starts_a_stretch = first.seq == 0 or breaks(frames[first.seq - 1], first)
+        assert full or starts_a_stretch
+
+
+@given(streams(), settings)
+def test_the_first_window_after_a_discontinuity_says_so(frames: list[Frame], sizes: tuple[int, int]) -> None:
+    starts = {f.seq for f in frames if f.discontinuity or (f.seq and breaks(frames[f.seq - 1], f))}
+    for window in run(frames, *sizes):
+        newly = {frame.seq for frame in window.frames[-window.answers :]}
+        assert window.discontinuity == bool(newly & starts)
+
+
+def test_with_stride_one_every_push_is_answered_at_once() -> None:
+    windows = RollingWindows(3, 1)
+    lengths = []
+    for seq in range(5):
+        window = windows.push(make_frame(seq))
+        assert window is not None
+        assert window.frames[-1].seq == seq
+        lengths.append(len(window.frames))
+    assert lengths == [1, 2, 3, 3, 3]
+
+
+def test_a_change_of_clock_is_no_step_back_in_time() -> None:
+    windows = RollingWindows(3, 1)
+    windows.push(make_frame(0, at_s=10.0, clock="arrival"))
+    window = windows.push(make_frame(1, at_s=9.9, clock="rtcp"))
+    assert window is not None
+    assert len(window.frames) == 2
+    window = windows.push(make_frame(2, at_s=9.8, clock="rtcp"))
+    assert window is not None
+    assert window.discontinuity
+
+
+@pytest.mark.parametrize(("window_frames", "stride"), [(0, 1), (3, 0), (3, 4)])
+def test_a_stride_outside_the_window_is_refused(window_frames: int, stride: int) -> None:
+    with pytest.raises(ValueError, match=r"stride|window"):
+        RollingWindows(window_frames, stride)
