@@ -1,0 +1,161 @@
+"""The REST side: health, metrics, cameras, tracks, snapshots. Each answer is what is known now; none waits.
+
+Owns paths, status codes and the documented models. Numbers come from the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import cv2
+from fastapi import APIRouter, HTTPException, Query, Request, Response, status
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from stream.app import CameraPipeline, CameraStatus, Service
+from stream.overlay import draw_overlay
+from stream.types import TrackedFrame
+from stream.webrtc.feed import OverlayFeeds
+from stream.wire import WireFrame
+
+JPEG_QUALITY = 90
+Responses = dict[int | str, dict[str, Any]]
+JPEG: Responses = {200: {"content": {"image/jpeg": {}}}}
+NO_CAMERA: Responses = {404: {"description": "No such camera."}}
+NO_PICTURE: Responses = {503: {"description": "The camera has no picture yet; see Retry-After."}}
+
+
+class LatencyReport(BaseModel):
+    """Capture-to-publish latency over the newest frames, milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class CameraReport(BaseModel):
+    """One camera as of now. Counts are since the start."""
+
+    name: str
+    url: str = Field(description="without its password")
+    up: bool = Field(description="whether the camera delivers pictures")
+    received: int = Field(description="frames decoded")
+    processed: int = Field(description="frames published with their tracks")
+    dropped: Mapping[str, int] = Field(description="frames that got no answer, by cause")
+    fps: float = Field(description="of published frames, over the last seconds")
+    latency_ms: LatencyReport | None = Field(description="null before the first published frame")
+    reconnects: int
+    active_tracks: int
+    subscribers: int = Field(description="readers of the camera's tracked frames inside the server")
+    viewers: int = Field(description="who watches over WebRTC")
+    last_frame_age_s: float | None = Field(description="seconds since the newest frame was published")
+    last_error: str | None
+
+
+class Health(BaseModel):
+    """`degraded`: the service works, but a camera does not deliver."""
+
+    status: Literal["ok", "degraded", "closing"]
+    cameras: dict[str, bool] = Field(description="whether each camera delivers pictures")
+
+
+def operation_router(service: Service) -> APIRouter:
+    """/healthz and /metrics: what machines ask for."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get(
+        "/healthz",
+        response_model=Health,
+        summary="Whether the service works",
+        responses={503: {"model": Health, "description": "The service is about to end."}},
+    )
+    async def healthz(request: Request) -> Response:
+        """200 while the service itself works, also when cameras are away: restarting it would not bring them
+        back. 503 only when it is about to end."""
+        cameras = {camera.name: camera.up for camera in service.status()}
+        state: Literal["ok", "degraded", "closing"] = "ok" if all(cameras.values()) else "degraded"
+        if request.app.state.closing:
+            state = "closing"
+        health = Health(status=state, cameras=cameras)
+        return JSONResponse(health.model_dump(), status_code=503 if state == "closing" else 200)
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        text = await asyncio.get_running_loop().run_in_executor(None, generate_latest, service.registry)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) -> APIRouter:
+    """The routes under /api/cameras. Pictures are drawn on `executor`."""
+    router = APIRouter(prefix="/api/cameras", tags=["cameras"])
+
+    def find(camera: str) -> CameraPipeline:
+        try:
+            return service.cameras[camera]
+        except KeyError as error:
+            raise HTTPException(status.HTTP_404_NOT_FOUND, "no such camera") from error
+
+    def report(camera: CameraPipeline) -> CameraReport:
+        return _report(camera.status(), camera.hub.latest, feeds[camera.name].viewers)
+
+    @router.get("", summary="All cameras, in the order of the config")
+    async def cameras() -> list[CameraReport]:
+        return [report(camera) for camera in service.cameras.values()]
+
+    @router.get("/{camera}", summary="One camera", responses=NO_CAMERA)
+    async def one_camera(camera: str) -> CameraReport:
+        return report(find(camera))
+
+    @router.get("/{camera}/tracks", summary="The newest tracked frame", responses=NO_CAMERA | NO_PICTURE)
+    async def tracks(camera: str) -> WireFrame:
+        return WireFrame.of(_latest(find(camera)))
+
+    @router.get(
+        "/{camera}/snapshot.jpg",
+        summary="The newest picture, with its overlay",
+        response_class=Response,
+        responses=JPEG | NO_CAMERA | NO_PICTURE,
+    )
+    async def snapshot(
+        camera: str,
+        overlay: Annotated[bool, Query(description="false: the camera's picture alone")] = True,
+    ) -> Response:
+        frame = _latest(find(camera))
+        loop = asyncio.get_running_loop()
+        jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay)
+        headers = {"Cache-Control": "no-store", "X-Frame-Seq": str(frame.seq)}
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+    return router
+
+
+def _latest(camera: CameraPipeline) -> TrackedFrame:
+    frame = camera.hub.latest
+    if frame is None:
+        raise HTTPException(
+            status.HTTP_503_SERVICE_UNAVAILABLE, "the camera has no picture yet", {"Retry-After": "1"}
+        )
+    return frame
+
+
+def _report(camera: CameraStatus, latest: TrackedFrame | None, viewers: int) -> CameraReport:
+    age_s = None if latest is None else max(0.0, time.time() - latest.published_at_s)
+    return CameraReport(**asdict(camera), viewers=viewers, last_frame_age_s=age_s)
+
+
+def _encode_jpeg(frame: TrackedFrame, overlay: bool) -> bytes:
+    image = draw_overlay(frame.image, frame.tracks) if overlay else frame.image
+    done, jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not done:
+        raise RuntimeError(f"no JPEG of a picture of shape {image.shape}")
+    return jpeg.tobytes()

@@ -1,0 +1,104 @@
+"""uvicorn as this project runs it: where it listens, how it ends, and what happens to a client that stalls.
+
+Owns the process's sockets. Does not know what is served: any ASGI application will do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+logger = logging.getLogger(__name__)
+
+STALL_TIMEOUT_S = 5.0
+"""A WebSocket client that takes nothing for so long, while its buffers are full, is cut."""
+
+DRAIN_TIMEOUT_S = 1
+"""How long requests in progress may go on after the server was told to end (uvicorn wants whole seconds)."""
+
+
+class CuttingWebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, but a client that stops reading is cut.
+
+    A transport whose buffer is full cannot be closed politely: closing waits until the client has read what
+    is buffered, which may be never. After `STALL_TIMEOUT_S` the connection is aborted.
+    """
+
+    _stalled: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """The client does not keep up: start its time."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALL_TIMEOUT_S, self._cut)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._forget()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whatever cause."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server ends: nobody waits for a client that stalls."""
+        if self.writable.is_set():
+            super().shutdown()
+        else:
+            self.transport.abort()
+
+    def _cut(self) -> None:
+        logger.warning("cut a WebSocket client that read nothing for %.0f s", STALL_TIMEOUT_S)
+        self.transport.abort()
+
+    def _forget(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens, and where."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None] | None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._on_ready is not None:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+
+
+async def run_server(
+    app: Any, *, host: str = "127.0.0.1", port: int = 8080, on_ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve an ASGI application until SIGINT or SIGTERM, then end within about two seconds.
+
+    Args:
+        app: as `stream.server.create_app` makes it.
+        host, port: where to listen; port 0 takes any free one.
+        on_ready: called once with the address to open, e.g. "http://127.0.0.1:8080/".
+
+    Raises OSError when the address cannot be bound.
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        ws=CuttingWebSocketProtocol,
+        # A track message is 3 kB: compressing it would cost more than sending it.
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )
+    await _Server(config, on_ready).serve()

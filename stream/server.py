@@ -1,0 +1,110 @@
+"""The HTTP side of a service: the page, its data, and what machines ask for.
+
+Owns the application and its end (peers and sockets are closed when it stops). Does not own the service: who
+made it starts and closes it. Nothing here draws, encodes or waits for a camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from stream.api import cameras_router, operation_router
+from stream.app import Service
+from stream.metrics import package_version
+from stream.track_socket import track_socket_router
+from stream.webrtc.feed import OverlayFeeds
+from stream.webrtc.sessions import LOOPBACK, SessionLimits, Sessions
+from stream.webrtc.whep import whep_router
+
+VIEWER = Path(__file__).parent / "viewer"
+
+DESCRIPTION = """Live cameras in, instance masks with lasting identities out.
+
+Watch a camera with `POST /whep/{camera}` (WebRTC). Subscribe to its tracks with the WebSocket
+`/ws/cameras/{camera}/tracks`: one `WireFrame` as JSON text for each tracked frame, newest only."""
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+OVERLAY_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What a viewer gets.
+
+    `frame_stamp`: draw the frame's number as a machine-readable pattern (`stream.stamp`), to measure delay.
+    `ice_addresses`: this host's addresses that are offered to WebRTC peers; None means all but loopback.
+    `limits`: how many viewers, and how long one may take to connect.
+    """
+
+    frame_stamp: bool = False
+    ice_addresses: tuple[str, ...] | None = LOOPBACK
+    limits: SessionLimits = field(default_factory=SessionLimits)
+
+
+def create_app(service: Service, options: ServerOptions | None = None) -> FastAPI:
+    """The application for a service that is started and closed by the caller."""
+    options = options or ServerOptions()
+    executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
+    hubs = {name: camera.hub for name, camera in service.cameras.items()}
+    feeds = OverlayFeeds(hubs, executor, stamp=options.frame_stamp)
+    sessions = Sessions(feeds, limits=options.limits, ice_addresses=options.ice_addresses)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        app.state.closing = True
+        await sessions.close_all()
+        await feeds.close()
+        executor.shutdown(cancel_futures=True)
+
+    app = FastAPI(
+        title="SyncVIS Online",
+        version=package_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        # The interactive pages load scripts from a third-party host; /openapi.json does not.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.closing = False
+    app.state.sessions = sessions
+    app.middleware("http")(_add_security_headers)
+    app.include_router(operation_router(service))
+    app.include_router(cameras_router(service, feeds, executor))
+    app.include_router(track_socket_router(service))
+    app.include_router(whep_router(feeds, sessions))
+    app.mount("/static", StaticFiles(directory=VIEWER), name="static")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(VIEWER / "index.html", media_type="text/html")
+
+    return app
+
+
+async def _add_security_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    response = await call_next(request)
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.url.path.startswith("/static") or request.url.path == "/":
+        response.headers.setdefault("Cache-Control", "no-cache")
+    return response

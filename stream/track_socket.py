@@ -1,0 +1,84 @@
+"""The WebSocket that streams a camera's tracks: one JSON text for each frame, newest only.
+
+Owns who may open it and how it ends. What is sent is `stream.wire`'s; a client that stops reading is cut by
+`stream.http_server`, and until then it only makes its own subscription skip frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi.responses import JSONResponse
+
+from stream.app import Service
+from stream.hub import Hub, Subscription
+from stream.types import TrackedFrame
+from stream.wire import encode
+
+
+class WireEncoder:
+    """Encodes a frame once, however many subscribers ask for it."""
+
+    def __init__(self) -> None:
+        self._frame: TrackedFrame | None = None
+        self._text = ""
+
+    def text(self, frame: TrackedFrame) -> str:
+        """The JSON text of a frame."""
+        if frame is not self._frame:
+            self._text, self._frame = encode(frame), frame
+        return self._text
+
+
+def track_socket_router(service: Service) -> APIRouter:
+    """The route /ws/cameras/{camera}/tracks."""
+    router = APIRouter()
+    encoders = {name: WireEncoder() for name in service.cameras}
+
+    @router.websocket("/ws/cameras/{camera}/tracks")
+    async def stream_tracks(websocket: WebSocket, camera: str) -> None:
+        if not same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
+            await websocket.send_denial_response(JSONResponse({"detail": "wrong origin"}, 403))
+            return
+        if camera not in encoders:
+            await websocket.send_denial_response(JSONResponse({"detail": "no such camera"}, 404))
+            return
+        await websocket.accept()
+        await _stream(websocket, service.hub(camera), encoders[camera])
+
+    return router
+
+
+def same_origin(origin: str | None, host: str | None) -> bool:
+    """Whether a browser's page may read the tracks: only this server's own. Programs send no origin."""
+    return origin is None or urlsplit(origin).netloc == host
+
+
+async def _stream(websocket: WebSocket, hub: Hub, encoder: WireEncoder) -> None:
+    """Send until one side ends: the client leaves, is cut, or the camera's hub closes."""
+    with_latest = hub.latest
+    async with hub.subscribe() as frames:
+        if with_latest is not None:
+            frames.offer(with_latest)
+        leaving = asyncio.create_task(_until_disconnect(websocket, frames), name="track socket reader")
+        try:
+            async for frame in frames:
+                await websocket.send_text(encoder.text(frame))
+            if not leaving.done():
+                await websocket.close(1001, "the camera was closed")
+        except WebSocketDisconnect:
+            pass
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+
+
+async def _until_disconnect(websocket: WebSocket, frames: Subscription) -> None:
+    """Read and ignore what the client says; when it has left, end the subscription."""
+    try:
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            pass
+    finally:
+        frames.close()

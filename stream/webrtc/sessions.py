@@ -1,0 +1,194 @@
+"""One session for each viewer: an SDP offer in, an answer out, and an end to it whatever the peer does.
+
+Owns the peer connections and their number. Does not know HTTP (`whep` does) nor what is drawn (`feed` does).
+No public server is contacted: there are no ICE servers unless configured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+
+from stream.webrtc.feed import OverlayFeeds
+from stream.webrtc.offer import OfferError, check_offer
+from stream.webrtc.track import OverlayTrack
+
+logger = logging.getLogger(__name__)
+
+CODEC_ORDER = ("video/VP8", "video/H264")
+"""VP8 first: an encode for each viewer costs a third of H.264 with these encoders (docs: streaming)."""
+
+LOOPBACK = ("127.0.0.1",)
+
+
+class SessionLimitError(Exception):
+    """No more viewers are served at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """`viewers`: at the same time, all cameras together; `connect_timeout_s`: from the offer to media."""
+
+    viewers: int = 16
+    connect_timeout_s: float = 15.0
+
+
+class Session:
+    """One viewer's peer connection."""
+
+    def __init__(self, camera: str, connection: RTCPeerConnection, track: OverlayTrack) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.camera = camera
+        self.connection = connection
+        self._track = track
+        self.connected = asyncio.Event()
+        self.ended = asyncio.Event()
+        connection.on("connectionstatechange", self._on_state)
+
+    def _on_state(self) -> None:
+        state = self.connection.connectionState
+        logger.debug("viewer %s of %s: %s", self.id[:6], self.camera, state)
+        if state == "connected":
+            self.connected.set()
+        elif state in ("failed", "closed"):
+            self.ended.set()
+
+    async def close(self) -> None:
+        """End it. Idempotent."""
+        self.ended.set()
+        self._track.stop()
+        await self.connection.close()
+
+
+class Sessions:
+    """All viewers' sessions.
+
+    `ice_addresses` are the host's own addresses that are offered to peers; None means all but loopback.
+    """
+
+    def __init__(
+        self,
+        feeds: OverlayFeeds,
+        *,
+        limits: SessionLimits | None = None,
+        ice_addresses: Sequence[str] | None = LOOPBACK,
+    ) -> None:
+        self._feeds = feeds
+        self._limits = limits or SessionLimits()
+        self._ice_addresses = ice_addresses
+        self._sessions: dict[str, Session] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._opening = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions) + self._opening
+
+    async def open(self, camera: str, offer: str) -> tuple[Session, str]:
+        """Answer an SDP offer with the overlay of a camera; returns the session and the SDP answer.
+
+        Raises KeyError (no such camera), SessionLimitError, or OfferError (the offer cannot be answered).
+        """
+        feed = self._feeds[camera]
+        offer = check_offer(offer)
+        if len(self) >= self._limits.viewers:
+            raise SessionLimitError(f"{self._limits.viewers} viewers are being served, the limit")
+        self._opening += 1
+        try:
+            session, answer = await self._negotiate(camera, OverlayTrack(feed), offer)
+        finally:
+            self._opening -= 1
+        self._sessions[session.id] = session
+        self._watchers[session.id] = asyncio.create_task(self._watch(session), name=f"viewer of {camera}")
+        return session, answer
+
+    async def close(self, camera: str, session_id: str) -> bool:
+        """End a session of a camera; False when there is none of that name."""
+        session = self._sessions.get(session_id)
+        if session is None or session.camera != camera:
+            return False
+        session.ended.set()
+        await self._watchers[session_id]
+        return True
+
+    async def close_all(self) -> None:
+        """End every session and wait until all are gone."""
+        for session in tuple(self._sessions.values()):
+            session.ended.set()
+        await asyncio.gather(*self._watchers.values())
+
+    async def _negotiate(self, camera: str, track: OverlayTrack, offer: str) -> tuple[Session, str]:
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        session = Session(camera, connection, track)
+        try:
+            transceiver = connection.addTransceiver(track, direction="sendonly")
+            # Before setRemoteDescription, and with its retransmissions: otherwise the order has no effect.
+            transceiver.setCodecPreferences(_codec_preferences())
+            await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+            _restrict_addresses(connection, self._ice_addresses)
+            await connection.setLocalDescription(await connection.createAnswer())
+        except BaseException as error:
+            await session.close()
+            if isinstance(error, Exception):
+                # aiortc raises many kinds for an offer that parses but makes no sense.
+                raise OfferError(f"the offer cannot be answered: {type(error).__name__}") from error
+            raise
+        return session, str(connection.localDescription.sdp)
+
+    async def _watch(self, session: Session) -> None:
+        """Live as long as the session does; then take it away."""
+        try:
+            if await _any_of(session.connected, session.ended, self._limits.connect_timeout_s):
+                await session.ended.wait()
+        finally:
+            await session.close()
+            self._sessions.pop(session.id, None)
+            self._watchers.pop(session.id, None)
+
+
+async def _any_of(first: asyncio.Event, second: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for one of two events; False when neither came in time."""
+    waits = {asyncio.create_task(event.wait()) for event in (first, second)}
+    try:
+        done, _ = await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return bool(done)
+
+
+def _codec_preferences() -> list[RTCRtpCodecCapability]:
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    wanted = [codec for name in CODEC_ORDER for codec in codecs if codec.mimeType == name]
+    return wanted + [codec for codec in codecs if codec.mimeType == "video/rtx"]
+
+
+def _restrict_addresses(connection: RTCPeerConnection, addresses: Sequence[str] | None) -> None:
+    """Let this connection, and no other, gather candidates on `addresses` only.
+
+    aioice has no option for it: the addresses are an argument of one method of each of its connections, which
+    is wrapped here before gathering starts. Loopback cannot be offered in another way.
+    """
+    if addresses is None:
+        return
+    chosen = list(addresses)
+    transports = [t.receiver.transport.transport for t in connection.getTransceivers()]
+    if connection.sctp is not None:
+        transports.append(connection.sctp.transport.transport)
+    for transport in transports:
+        agent = transport.iceGatherer._connection
+        gather = partial(_gather_on, agent.get_component_candidates, chosen)
+        agent.get_component_candidates = gather  # type: ignore[method-assign]
+
+
+async def _gather_on(
+    gather: Callable[..., Awaitable[Any]], chosen: list[str], component: int, addresses: list[str]
+) -> Any:
+    return await gather(component=component, addresses=chosen)

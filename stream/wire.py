@@ -1,0 +1,123 @@
+"""The versioned form of a TrackedFrame for subscribers: JSON over the WebSocket and the REST interface.
+
+Owns the names and units of that form, and nothing else: does not know who receives it. Version 1 grows only
+by new optional keys; a reader must ignore the keys that it does not know.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stream.errors import DataError
+from stream.overlay import hex_color
+from stream.types import Clock, TrackedFrame
+from syncvis_online.types import RLE, Track
+
+VERSION: Literal[1] = 1
+
+Pixel = Annotated[float, Field(description="pixels of the camera's picture")]
+
+
+class WireMask(BaseModel):
+    """COCO compressed run-length encoding, as pycocotools reads and writes it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: tuple[int, int] = Field(description="height and width in pixels")
+    counts: str = Field(description="column-major run lengths, COCO's compressed ASCII form")
+
+
+class WireTrack(BaseModel):
+    """One object on one frame."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int = Field(description="lasting identity; never given twice on a camera")
+    label: str = Field(description="class name")
+    score: float = Field(ge=0.0, le=1.0, description="confidence, 0 to 1")
+    box: tuple[Pixel, Pixel, Pixel, Pixel] = Field(
+        description="x0, y0, x1, y1 in pixels; right and bottom edges exclusive"
+    )
+    mask: WireMask = Field(description="the object's visible pixels, size of the camera's picture")
+    color: str = Field(pattern="^#[0-9a-f]{6}$", description="the colour that the overlay gives this id")
+
+    @classmethod
+    def of(cls, track: Track) -> WireTrack:
+        """The wire form of a track."""
+        return cls(
+            id=track.track_id,
+            label=track.label,
+            score=track.score,
+            box=track.box_xyxy,
+            mask=WireMask(size=(track.mask["size"][0], track.mask["size"][1]), counts=track.mask["counts"]),
+            color=hex_color(track.track_id),
+        )
+
+    def to_track(self) -> Track:
+        """The track that this was made of."""
+        rle: RLE = {"size": list(self.mask.size), "counts": self.mask.counts}
+        return Track(track_id=self.id, label=self.label, score=self.score, mask=rle, box_xyxy=self.box)
+
+
+class WireFrame(BaseModel):
+    """Everything that the tracker says about one frame of one camera, without its picture."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = Field(default=VERSION, description="of this form")
+    camera: str
+    seq: int = Field(ge=0, description="counts the camera's frames from 0, across reconnects too")
+    pts: int = Field(description="presentation time in units of `time_base`")
+    time_base: str = Field(
+        pattern=r"^\d+/[1-9]\d*$", description="seconds per unit of `pts`, a fraction", examples=["1/90000"]
+    )
+    captured_at_s: float = Field(description="Unix time in seconds at which the picture was taken")
+    published_at_s: float = Field(description="Unix time in seconds at which this result was handed out")
+    clock: Clock = Field(
+        description="whose time `captured_at_s` is: the camera's RTCP reports, arrival, or the file's own"
+    )
+    width: int = Field(ge=0, description="of the camera's picture, pixels")
+    height: int = Field(ge=0, description="of the camera's picture, pixels")
+    flags: tuple[str, ...] = Field(default=(), description='e.g. "gap": the first frame after a reconnect')
+    tracks: tuple[WireTrack, ...]
+
+    @classmethod
+    def of(cls, frame: TrackedFrame) -> WireFrame:
+        """The wire form of a frame."""
+        height, width = frame.image.shape[:2]
+        return cls(
+            camera=frame.camera,
+            seq=frame.seq,
+            pts=frame.pts,
+            time_base=f"{frame.time_base.numerator}/{frame.time_base.denominator}",
+            captured_at_s=frame.captured_at_s,
+            published_at_s=frame.published_at_s,
+            clock=frame.clock,
+            width=width,
+            height=height,
+            flags=frame.flags,
+            tracks=tuple(WireTrack.of(track) for track in frame.tracks),
+        )
+
+    @property
+    def seconds_per_pts(self) -> Fraction:
+        """`time_base` as a number."""
+        return Fraction(self.time_base)
+
+
+def encode(frame: TrackedFrame) -> str:
+    """One frame as a JSON text of version 1."""
+    return WireFrame.of(frame).model_dump_json()
+
+
+def decode(text: str | bytes) -> WireFrame:
+    """Read what `encode` wrote. Raises DataError, in one line, for anything else."""
+    try:
+        return WireFrame.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "text"
+        raise DataError(f"not a tracked frame of version {VERSION}: {where}: {first['msg']}") from error
