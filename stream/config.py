@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream.errors import ConfigError
+from stream.sources.base import SourceOptions
 
 CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -27,7 +28,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class CameraConfig(_Section):
+class CameraConfig(SourceOptions):
     """One camera. `url`: rtsp://, rtsps://, a file, a device, or synthetic:SEED.
 
     In the user part of a URL (before the @) a value from the environment is taken literally: signs that have
@@ -35,10 +36,7 @@ class CameraConfig(_Section):
     possible.
     """
 
-    url: str = Field(min_length=1)
-    transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: Seconds = 5.0
-    read_timeout_s: Seconds = 5.0
+    url: str = Field(min_length=1, repr=False)
     realtime: bool = True
 
 

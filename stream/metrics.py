@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
-STAGES = ("receive", "queue", "preprocess", "encode", "decode", "track", "masks", "publish")
-"""Where a frame's time goes: capture to the reader (live only), waiting for the engine, the engine's own
-stages, and handing out."""
+STAGES = ("receive", "queue", "schedule", "preprocess", "encode", "decode", "track", "masks", "publish")
+"""Where a frame's time goes: capture to the reader (live only), the wait in the ring, the wait for the
+engine's thread, the engine's own stages, and handing out."""
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
 """5 ms to 5 s with an edge on the objective: 100 ms from capture to publication."""

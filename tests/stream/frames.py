@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import AsyncIterator, Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -75,3 +77,39 @@ class SquareEngine:
 
     def forget(self, camera: str) -> None:
         self.forgotten.append(camera)
+
+
+class ListSource:
+    """A source for unit tests: yields given frames, raises `error` after them, and can hang instead of
+    ending.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[Frame],
+        *,
+        live: bool = False,
+        error: Exception | None = None,
+        endless: bool = False,
+    ) -> None:
+        self.live = live
+        self.closed = 0
+        self.given = 0
+        self.all_given = asyncio.Event()
+        self._frames = frames
+        self._error = error
+        self._endless = endless
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        for frame in self._frames:
+            self.given += 1
+            yield frame
+            await asyncio.sleep(0)
+        self.all_given.set()
+        if self._endless:
+            await asyncio.Event().wait()
+        if self._error is not None:
+            raise self._error
+
+    async def close(self) -> None:
+        self.closed += 1

@@ -1,0 +1,195 @@
+"""One camera, from its source to its hub: source -> ring -> windows -> scheduler -> hub.
+
+Owns the two tasks of a camera (one reads, one tracks) and their end. A camera that fails ends alone. Does not
+know how frames are decoded, what the engine does with a window, or who subscribes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream.config import PipelineConfig
+from stream.errors import ConfigError, SyncVISError
+from stream.hub import Hub
+from stream.ring import RingBuffer
+from stream.scheduler import EngineFailure, Scheduler
+from stream.statistics import CameraStatistics, CameraStatus
+from stream.types import EngineAnswer, Frame, TrackedFrame, Window
+from stream.window import RollingWindows
+
+_log = logging.getLogger(__name__)
+
+ENGINE_ERROR = "engine_error"
+"""Cause of a drop: the engine raised on the frame's window."""
+
+Sink = Callable[[TrackedFrame], Awaitable[None]]
+
+
+class FrameSource(Protocol):
+    """What a pipeline needs of a source."""
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come at their own pace, so that waiting for the engine means losing frames."""
+        ...
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """The camera's frames, until it ends. Raises StreamError when the camera fails for good."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the camera. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    frame: Frame
+    at_s: float
+    at_monotonic_s: float
+
+
+class CameraPipeline:
+    """Runs one camera: `await pipeline.run()`; `stop()` ends it early.
+
+    Every answered frame is published on `hub`; then `sink`, if there is one, is awaited for it: it sees every
+    answered frame in order, and a slow sink slows the tracking down (a live camera then drops frames in its
+    ring, a file waits). Raises ConfigError when the stride does not fit the engine's window.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        scheduler: Scheduler,
+        statistics: CameraStatistics,
+        settings: PipelineConfig,
+        *,
+        sink: Sink | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = statistics.camera
+        self.hub = Hub(self.name, clock=clock, on_subscribers=statistics.subscribers)
+        self._source = source
+        self._scheduler = scheduler
+        self._statistics = statistics
+        self._sink = sink
+        self._clock = clock
+        engine = scheduler.engine
+        stride = settings.stride or engine.stride
+        try:
+            self._windows = RollingWindows(engine.window_frames, stride, max_gap_s=settings.max_gap_s)
+        except ValueError as error:
+            raise ConfigError(f"pipeline.stride: {error}") from error
+        self._ring: RingBuffer[_Received] = RingBuffer(
+            settings.ring_frames or max(2, 2 * stride),
+            lossless=not source.live,
+            on_drop=statistics.dropped,
+        )
+        self._in_work: dict[int, _Received] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._error: SyncVISError | None = None
+
+    def status(self) -> CameraStatus:
+        """The camera as of now."""
+        return self._statistics.status()
+
+    async def run(self) -> None:
+        """Read and track until the source ends or `stop()` is called; then end the hub.
+
+        Raises the source's StreamError, after the frames before it are answered.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._reader = tasks.create_task(self._read(), name=f"{self.name} reader")
+                tasks.create_task(self._track(), name=f"{self.name} tracker")
+                await self._until_read(self._reader)
+        except* SyncVISError as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._statistics.up(False)
+            self.hub.close()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Read no more. Frames that wait are answered still if the source is a file, else dropped.
+        Idempotent.
+        """
+        self._stopping = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def _until_read(self, reader: asyncio.Task[None]) -> None:
+        """Wait for the end of reading, whatever ends it (a task may be cancelled before its first step)."""
+        if self._stopping:
+            reader.cancel()
+        try:
+            await asyncio.wait([reader])
+        finally:
+            self._statistics.up(False)
+            await self._ring.close(discard=self._stopping and not self._ring.lossless)
+            await self._source.close()
+
+    async def _read(self) -> None:
+        try:
+            async for frame in self._source.frames():
+                await self._receive(frame)
+        except SyncVISError as error:
+            # Kept until the frames before it are answered: raised here it would cancel the tracking.
+            self._error = error
+            self._statistics.error(str(error))
+
+    async def _receive(self, frame: Frame) -> None:
+        now = self._clock()
+        # The media's own time says nothing about transit; the camera's and the packet's arrival do.
+        self._statistics.received(now, None if frame.clock == "media" else now - frame.captured_at_s)
+        await self._ring.put(_Received(frame, now, time.monotonic()))
+        self._statistics.ring_fill(self._ring.fill_ratio)
+
+    async def _track(self) -> None:
+        while (received := await self._ring.get()) is not None:
+            self._statistics.ring_fill(self._ring.fill_ratio)
+            self._statistics.stage("queue", time.monotonic() - received.at_monotonic_s)
+            self._in_work[received.frame.seq] = received
+            window = self._windows.push(received.frame)
+            if window is not None:
+                await self._answer(window)
+        tail = self._windows.flush()
+        if tail is not None:
+            await self._answer(tail)
+
+    async def _answer(self, window: Window) -> None:
+        started = time.monotonic()
+        outcome = await self._scheduler.process(window)
+        if isinstance(outcome, EngineFailure):
+            self._statistics.engine_failed(outcome.message)
+            self._statistics.dropped(ENGINE_ERROR, window.answers)
+            for frame in window.frames[-window.answers :]:
+                self._in_work.pop(frame.seq, None)
+            return
+        self._observe_stages(outcome, time.monotonic() - started)
+        for tracked in outcome.frames:
+            await self._publish(tracked)
+
+    def _observe_stages(self, answer: EngineAnswer, elapsed_s: float) -> None:
+        for stage, seconds in answer.stages_s.items():
+            self._statistics.stage(stage, seconds)
+        self._statistics.stage("schedule", elapsed_s - sum(answer.stages_s.values()))
+
+    async def _publish(self, tracked: TrackedFrame) -> None:
+        started = time.monotonic()
+        published = self.hub.publish(tracked)
+        self._statistics.stage("publish", time.monotonic() - started)
+        received = self._in_work.pop(tracked.seq, None)
+        from_s = tracked.captured_at_s
+        if tracked.clock == "media" and received is not None:
+            from_s = received.at_s  # a file has no capture: count from the moment it was decoded
+        self._statistics.published(published, published.published_at_s - from_s)
+        if self._sink is not None:
+            await self._sink(published)

@@ -1,0 +1,176 @@
+"""A camera's frames reach its hub, all or accounted for; a camera that fails or stalls touches no other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream.config import PipelineConfig
+from stream.errors import ConfigError, SourceInvalid
+from stream.metrics import Metrics
+from stream.pipeline import CameraPipeline, FrameSource, Sink
+from stream.scheduler import Scheduler
+from stream.statistics import CameraStatistics
+from stream.types import TrackedFrame
+from tests.stream.frames import ListSource, SquareEngine, make_frame
+
+
+@asynccontextmanager
+async def scheduler_of(engine: SquareEngine) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        engine.go_on.set()
+        await scheduler.close()
+        assert "engine" not in {thread.name for thread in threading.enumerate()}
+
+
+def pipeline_of(
+    source: FrameSource, scheduler: Scheduler, name: str = "cam", *, sink: Sink | None = None, **settings: int
+) -> CameraPipeline:
+    statistics = CameraStatistics(name, "test", Metrics(CollectorRegistry()))
+    return CameraPipeline(source, scheduler, statistics, PipelineConfig(**settings), sink=sink)
+
+
+@pytest.mark.parametrize(("window_frames", "stride"), [(1, 1), (3, 1), (3, 2), (4, 4)])
+async def test_a_file_loses_nothing_and_ends(window_frames: int, stride: int) -> None:
+    seen: list[int] = []
+
+    async def sink(frame: TrackedFrame) -> None:
+        seen.append(frame.seq)
+
+    source = ListSource(make_frame(seq) for seq in range(23))
+    async with scheduler_of(SquareEngine(window_frames, stride)) as scheduler:
+        pipeline = pipeline_of(source, scheduler, sink=sink)
+        await pipeline.run()
+    status = pipeline.status()
+    assert seen == list(range(23))
+    assert (status.received, status.processed, status.dropped) == (23, 23, {})
+    assert not status.up
+    assert source.closed >= 1
+    assert [frame async for frame in pipeline.hub.subscribe()] == []
+
+
+async def test_a_live_camera_drops_the_oldest_and_accounts_for_all() -> None:
+    engine = SquareEngine(3, 1)
+    source = ListSource((make_frame(seq) for seq in range(50)), live=True, endless=True)
+    async with scheduler_of(engine) as scheduler:
+        pipeline = pipeline_of(source, scheduler, ring_frames=4)
+        engine.go_on.clear()
+        running = asyncio.create_task(pipeline.run())
+        await source.all_given.wait()
+        engine.go_on.set()
+        async with pipeline.hub.subscribe() as frames:
+            async for frame in frames:
+                if frame.seq == 49:
+                    break
+        pipeline.stop()
+        await running
+    status = pipeline.status()
+    answered = [window.frames[-1].seq for window in engine.windows]
+    assert answered[-4:] == [46, 47, 48, 49]
+    assert status.received == status.processed + sum(status.dropped.values())
+    assert status.dropped["ring_full"] == 50 - len(answered)
+
+
+async def test_an_engine_error_costs_only_its_own_frames() -> None:
+    engine = SquareEngine(3, 2)
+    engine.fail_cameras = {"bad"}
+    async with scheduler_of(engine) as scheduler:
+        bad = pipeline_of(ListSource(make_frame(seq, "bad") for seq in range(7)), scheduler, "bad")
+        good = pipeline_of(ListSource(make_frame(seq, "good") for seq in range(7)), scheduler, "good")
+        await asyncio.gather(bad.run(), good.run())
+    assert bad.status().dropped == {"engine_error": 7}
+    assert bad.status().last_error == "ValueError: no such tensor"
+    assert good.status().processed == 7
+
+
+async def test_a_source_that_fails_says_so_after_its_frames_are_answered() -> None:
+    source = ListSource((make_frame(seq) for seq in range(5)), error=SourceInvalid("x.mp4: damaged"))
+    async with scheduler_of(SquareEngine(2, 2)) as scheduler:
+        pipeline = pipeline_of(source, scheduler)
+        with pytest.raises(SourceInvalid, match=r"x\.mp4"):
+            await pipeline.run()
+    assert pipeline.status().processed == 5
+    assert pipeline.status().last_error == "x.mp4: damaged"
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+async def test_stop_ends_it_at_any_time(steps: int) -> None:
+    source = ListSource((make_frame(seq) for seq in range(3)), live=True, endless=True)
+    async with scheduler_of(SquareEngine()) as scheduler:
+        pipeline = pipeline_of(source, scheduler)
+        running = asyncio.create_task(pipeline.run())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        pipeline.stop()
+        pipeline.stop()
+        await running
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert source.closed >= 1
+
+
+async def test_stop_before_the_start_reads_nothing() -> None:
+    source = ListSource((make_frame(seq) for seq in range(3)), endless=True)
+    async with scheduler_of(SquareEngine()) as scheduler:
+        pipeline = pipeline_of(source, scheduler)
+        pipeline.stop()
+        await pipeline.run()
+    assert source.given == 0
+    assert source.closed >= 1
+
+
+async def test_cancelling_it_closes_the_source() -> None:
+    source = ListSource((make_frame(seq) for seq in range(3)), endless=True)
+    async with scheduler_of(SquareEngine()) as scheduler:
+        running = asyncio.create_task(pipeline_of(source, scheduler).run())
+        await source.all_given.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert source.closed >= 1
+
+
+async def test_a_slow_sink_holds_a_file_back() -> None:
+    reached, room = asyncio.Event(), asyncio.Event()
+
+    async def sink(_: TrackedFrame) -> None:
+        reached.set()
+        await room.wait()
+
+    source = ListSource(make_frame(seq) for seq in range(100))
+    async with scheduler_of(SquareEngine()) as scheduler:
+        pipeline = pipeline_of(source, scheduler, sink=sink, ring_frames=2)
+        running = asyncio.create_task(pipeline.run())
+        await reached.wait()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert source.given <= 5
+        room.set()
+        await running
+    assert pipeline.status().processed == 100
+
+
+async def test_latency_of_a_file_counts_from_decoding() -> None:
+    now = 2000.0
+    source = ListSource([make_frame(0, at_s=5.0, clock="media")])
+    async with scheduler_of(SquareEngine()) as scheduler:
+        statistics = CameraStatistics("cam", "test", Metrics(CollectorRegistry()))
+        pipeline = CameraPipeline(source, scheduler, statistics, PipelineConfig(), clock=lambda: now)
+        await pipeline.run()
+    latency = pipeline.status().latency_ms
+    assert latency is not None
+    assert latency.p99 == 0.0
+
+
+async def test_a_stride_beyond_the_window_is_a_config_error() -> None:
+    async with scheduler_of(SquareEngine(3)) as scheduler:
+        with pytest.raises(ConfigError, match=r"pipeline\.stride: the stride must be 1 to 3"):
+            pipeline_of(ListSource([]), scheduler, stride=4)
