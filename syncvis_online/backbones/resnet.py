@@ -1,0 +1,67 @@
+"""ResNet-18 (He et al., CVPR 2016) with the three-convolution stem of ResNet-C (He et al., CVPR 2019).
+
+A width factor scales every stage; half width is the small default.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+STAGE_BLOCKS = (2, 2, 2, 2)
+
+
+def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias, then batch normalisation."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv_norm(inputs, outputs, 3, stride)
+        self.conv2 = conv_norm(outputs, outputs, 3)
+        changed = stride != 1 or inputs != outputs
+        self.shortcut = conv_norm(inputs, outputs, 1, stride) if changed else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+        norm = self.conv2[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        nn.init.zeros_(norm.weight)  # each block starts as its shortcut (Goyal et al., 2017)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H/stride, W/stride)."""
+        out: Tensor = self.relu(self.conv2(self.relu(self.conv1(x))) + self.shortcut(x))
+        return out
+
+
+class ResNet18(nn.Module):
+    """(B, 3, H, W) pictures, normalised, to maps at 1/4, 1/8, 1/16 and 1/32 with `channels[i]` channels."""
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        self.channels = tuple(int(c * width) for c in (64, 128, 256, 512))
+        stem = self.channels[0]
+        self.stem = nn.Sequential(
+            conv_norm(3, stem // 2, 3, 2), nn.ReLU(inplace=True),
+            conv_norm(stem // 2, stem // 2, 3), nn.ReLU(inplace=True),
+            conv_norm(stem // 2, stem, 3), nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, padding=1),
+        )  # fmt: skip
+        stages, inputs = [], stem
+        for i, (outputs, blocks) in enumerate(zip(self.channels, STAGE_BLOCKS, strict=True)):
+            first = BasicBlock(inputs, outputs, stride=1 if i == 0 else 2)
+            stages.append(nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1))))
+            inputs = outputs
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps from fine (1/4) to coarse (1/32)."""
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps

@@ -1,0 +1,122 @@
+"""Checkpoints: safetensors with the config, the labels and the provenance in the header. No pickle, ever.
+
+`save_model` writes half precision to a temporary file and renames it; `load_model` checks every key and shape
+before anything is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from syncvis_online.config import ModelConfig, TrackerConfig
+from syncvis_online.errors import ConfigError, ModelError
+from syncvis_online.model import SyncVIS
+
+FORMAT = "syncvis-online/1"
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+"""Checkpoints that ship; each is known by its file's stem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model ready to run (eval mode, float32, CPU) with what its file says about it."""
+
+    model: SyncVIS
+    tracker: TrackerConfig
+    provenance: Mapping[str, Any]
+
+
+def resolve_model(name_or_path: str) -> Path:
+    """The file of a checkpoint: a path, or the name of one that ships. Raises ModelError."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = WEIGHTS / f"{name_or_path}.safetensors"
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
+    raise ModelError(f"no checkpoint '{name_or_path}': not a file, and none that ships (there are: {names})")
+
+
+def save_model(path: Path, model: SyncVIS, tracker: TrackerConfig, provenance: Mapping[str, Any]) -> None:
+    """Write parameters as float16 (running statistics as float32), all or nothing."""
+    parameters = {name for name, _ in model.named_parameters()}
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float16 if name in parameters else tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    header = {
+        "format": FORMAT,
+        "model": json.dumps(model.config.to_mapping()),
+        "tracker": json.dumps(tracker.to_mapping()),
+        "provenance": json.dumps(dict(provenance)),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata=header)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _header(path: Path, header: Mapping[str, str], key: str) -> dict[str, Any]:
+    try:
+        values = json.loads(header[key])
+    except (KeyError, json.JSONDecodeError):
+        raise ModelError(f"{path}: the header has no valid '{key}'") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: '{key}' in the header is not a mapping")
+    return values
+
+
+def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    missing, unknown = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    if missing or unknown:
+        raise ModelError(
+            f"{path}: does not fit its own config: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(unknown)} unknown {unknown[:3]}"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise ModelError(f"{path}: {name} is {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelError(f"{path}: {name} holds values that are not finite")
+
+
+def load_model(name_or_path: str) -> Checkpoint:
+    """Load a checkpoint by path or by the name of one that ships.
+
+    Raises ModelError, naming file and tensor, when it is missing, damaged, of another format, or holds NaN.
+    """
+    path = resolve_model(name_or_path)
+    tensors, header = _read(path)
+    if header.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a {FORMAT} checkpoint (its header says {header.get('format')!r})")
+    try:
+        config = ModelConfig.from_mapping(_header(path, header, "model"), f"{path} (model)")
+        tracker = TrackerConfig.from_mapping(_header(path, header, "tracker"), f"{path} (tracker)")
+        model = SyncVIS(config)
+    except ConfigError as error:
+        raise ModelError(str(error)) from None
+    wanted = model.state_dict()
+    _check(path, tensors, wanted)
+    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
+    return Checkpoint(model.eval(), tracker, _header(path, header, "provenance"))

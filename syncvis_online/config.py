@@ -1,0 +1,111 @@
+"""Configs of the model and the tracker: frozen, validated where they are made, and equal to constructor arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from syncvis_online.errors import ConfigError
+from syncvis_online.types import LABELS
+
+
+class _Validated:
+    """Shared by the configs below: built from a mapping with unknown keys refused, and back."""
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Build from plain values; `where` (a file, a checkpoint) goes into the message of a ConfigError."""
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"{where}: unknown key '{key}' (known: {', '.join(sorted(known))})")
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return cls(**plain)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where}: {error}") from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values that `from_mapping` and JSON understand."""
+        values = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig(_Validated):
+    """The architecture. Letters as in the paper: N queries, C channels, L layers, K classes.
+
+    `short_side` is the size in pixels of the short side of the pictures that the model is trained on and run
+    at; the long side follows the picture's shape, rounded to a multiple of 32.
+    """
+
+    labels: tuple[str, ...] = LABELS
+    backbone: str = "resnet18"
+    backbone_width: float = 0.5
+    pixel_decoder: str = "fpn"
+    channels: int = 128
+    mask_channels: int = 64
+    queries: int = 40
+    layers: int = 3
+    heads: int = 4
+    ffn_channels: int = 512
+    synchronize_weight: float = 0.05
+    """lambda: the share of the other branch in each aggregation (section 3.2 of the paper)."""
+    synchronize_top_k: int = 10
+    """Nk: how many queries of each frame (and of the video) the other branch sees."""
+    confidence: Literal["top2", "top1"] = "top2"
+    """Confidence of a query: sum of its two largest foreground softmax scores, or the largest."""
+    short_side: int = 192
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        _require(len(self.labels) > 0, "labels must not be empty")
+        _require(self.channels % self.heads == 0, "channels must be a multiple of heads")
+        _require(self.channels % 4 == 0, "channels must be a multiple of 4 (2-D sine encoding)")
+        for name in ("channels", "mask_channels", "queries", "layers", "heads", "ffn_channels"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        _require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")
+        _require(1 <= self.synchronize_top_k <= self.queries, "synchronize_top_k must be in [1, queries]")
+        _require(self.confidence in ("top2", "top1"), "confidence must be 'top2' or 'top1'")
+        _require(self.short_side >= 32 and self.short_side % 32 == 0, "short_side must be a multiple of 32")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig(_Validated):
+    """Windows and the life of a slot (section 4 of docs/model.md). Scores are in [0, 1], times in seconds."""
+
+    window_frames: int = 2
+    """Ts: frames of a window."""
+    stride: int = 1
+    """s: a window starts every s frames; 1 answers every frame at once."""
+    birth_score: float = 0.5
+    """A free slot at least this confident begins a track."""
+    keep_score: float = 0.3
+    """A track at least this confident is seen on a frame, and answered."""
+    min_hits: int = 1
+    """Windows in a row that a free slot must be confident for."""
+    max_lost_s: float = 2.0
+    """A track not seen for longer is retired: its slot is free again, its id never given again."""
+    duplicate_iou: float = 0.6
+    """A mask that overlaps a better one by more is a duplicate."""
+    min_area: int = 4
+    """Smallest mask that counts as seen, in cells of the mask features (1/4 of the input on each axis)."""
+    carry: bool = True
+    """Carry video queries from window to window; False starts every window from the learned queries."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        _require(self.window_frames >= 1, "window_frames must be at least 1")
+        _require(1 <= self.stride <= self.window_frames, "stride must be in [1, window_frames]")
+        for name in ("birth_score", "keep_score", "duplicate_iou"):
+            _require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
+        _require(self.min_hits >= 1, "min_hits must be at least 1")
+        _require(self.max_lost_s >= 0.0, "max_lost_s must not be negative")
+        _require(self.min_area >= 1, "min_area must be at least 1")

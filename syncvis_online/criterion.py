@@ -1,0 +1,222 @@
+"""Losses: synchronized embedding optimization (SyncVIS, section 3.3) on windows whose labels persist (GenVIS).
+
+Every term has a key of its own, "{term}.{branch}.{depth}". Training only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from syncvis_online.decoder import BranchPrediction, DecoderOutput
+from syncvis_online.features import FrameFeatures
+from syncvis_online.matcher import MatchWeights, assign, extend_assignment, match_costs
+
+MIN_CELLS = 1.0
+"""An instance with less visible area on a frame, in cells of the mask features, is absent there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Ground truth of B windows of T frames, padded to I instances.
+
+    masks (B, I, T, h, w) in [0, 1] at the size of the mask features (share of the cell that is covered);
+    labels (B, I), -1 for padding; valid (B, T, h, w), 0 where the loss is not counted.
+    """
+
+    masks: Tensor
+    labels: Tensor
+    valid: Tensor
+
+    def frames(self, index: Sequence[int]) -> Targets:
+        """The same instances on some of the frames."""
+        keep = list(index)
+        return Targets(self.masks[:, :, keep], self.labels, self.valid[:, keep])
+
+    def present(self) -> Tensor:
+        """Which instances are visible on which frame, (B, I, T)."""
+        return (self.masks.sum((-2, -1)) >= MIN_CELLS) & (self.labels >= 0)[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionConfig:
+    """Weights of section 3 and the number of points of the mask losses.
+
+    `points` = 0 counts every cell of the mask features, which a small model can afford (fewer cells than the
+    12,544 points of Mask2Former); otherwise points are sampled where the prediction is uncertain.
+    """
+
+    label: float = 2.0
+    no_object: float = 0.1
+    bce: float = 5.0
+    dice: float = 5.0
+    frame: float = 1.0
+    points: int = 12544
+    oversample: float = 3.0
+    importance: float = 0.75
+
+
+Assignments = NDArray[np.int64]
+"""(D, B, N): the instance that each query of the video branch holds, or -1, at each of D depths."""
+
+
+def no_assignments(depths: int, windows: int, queries: int) -> Assignments:
+    """Before the first window nothing is held."""
+    return np.full((depths, windows, queries), -1, dtype=np.int64)
+
+
+@dataclass
+class _Rows:
+    """Matched rows of one branch, gathered over samples: prediction, target and depth of each."""
+
+    bce: list[Tensor] = field(default_factory=list)
+    dice: list[Tensor] = field(default_factory=list)
+    depth: list[Tensor] = field(default_factory=list)
+
+
+def _coarse(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Area-average the last two axes to `size` and flatten them."""
+    return F.adaptive_avg_pool2d(x.flatten(0, -3), size).flatten(1).unflatten(0, x.shape[:-2])
+
+
+class Criterion:
+    """Losses of one decoded window; `video_assignments` persist from window to window (UVLA)."""
+
+    def __init__(self, config: CriterionConfig) -> None:
+        self.config = config
+        self.weights = MatchWeights(config.label, config.bce, config.dice)
+
+    def __call__(self, features: FrameFeatures, output: DecoderOutput, targets: Targets,
+                 previous: Assignments | None = None) -> tuple[dict[str, Tensor], Assignments]:  # fmt: skip
+        """Loss terms (weighted) of windows (B, T), and the video branch's assignments after them."""
+        B, T = features.mask_features.shape[:2]
+        D, N = len(output.layers), output.video_queries.shape[1]
+        previous = no_assignments(D, B, N) if previous is None else previous
+        present = targets.present()
+        size = features.sizes[2]
+        coarse = features.level_masks[2].float()  # (B, T, Cm, S)
+        target_cells, valid_cells = _coarse(targets.masks, size), _coarse(targets.valid[:, :, None], size)[:, :, 0]
+        losses: dict[str, Tensor] = {}
+
+        frame = BranchPrediction(
+            torch.stack([p.frame.logits for p in output.layers]).flatten(1, 2),
+            torch.stack([p.frame.embeds for p in output.layers]).flatten(1, 2),
+        )
+        labels = targets.labels[:, None].expand(-1, T, -1).flatten(0, 1)
+        cost = match_costs(
+            frame.logits, frame.embeds.float() @ coarse.flatten(0, 1), labels.clamp(min=0),
+            target_cells.transpose(1, 2).flatten(0, 1), valid_cells.flatten(0, 1), self.weights,
+        )  # fmt: skip
+        seen = present.transpose(1, 2).flatten(0, 1).cpu().numpy()  # (B*T, I)
+        matched = np.stack([[assign(c, s) for c, s in zip(depth, seen, strict=True)] for depth in cost])
+        self._branch(
+            losses, "frame", frame, features.mask_features.flatten(0, 1)[:, None],
+            targets.masks.transpose(1, 2).flatten(0, 1)[:, :, None], targets.valid.flatten(0, 1)[:, None],
+            labels, matched, seen,
+        )  # fmt: skip
+
+        video = BranchPrediction(
+            torch.stack([p.video.logits for p in output.layers]),
+            torch.stack([p.video.embeds for p in output.layers]),
+        )
+        cost = match_costs(
+            video.logits, torch.einsum("dbnc,btcs->dbnts", video.embeds.float(), coarse).flatten(-2),
+            targets.labels.clamp(min=0), target_cells.flatten(2), valid_cells.flatten(1), self.weights,
+        )  # fmt: skip
+        seen = present.any(-1).cpu().numpy()  # (B, I)
+        held = np.stack([
+            [extend_assignment(*row) for row in zip(previous[d], cost[d], seen, strict=True)] for d in range(D)
+        ])
+        self._branch(
+            losses, "video", video, features.mask_features, targets.masks, targets.valid, targets.labels, held, seen
+        )
+        return losses, held
+
+    def _branch(self, losses: dict[str, Tensor], branch: str, prediction: BranchPrediction, maps: Tensor,
+                masks: Tensor, valid: Tensor, labels: Tensor, matched: Assignments,
+                seen: NDArray[np.bool_]) -> None:  # fmt: skip
+        """Add the terms of one branch. Samples G, depths D; maps (G, T, Cm, h, w), masks (G, I, T, h, w)."""
+        D, G, _ = matched.shape
+        shown = (matched >= 0) & seen[np.arange(G)[None, :, None], matched.clip(min=0)]
+        scale = self.config.frame if branch == "frame" else 1.0
+        self._label_terms(losses, branch, prediction.logits, labels, matched, shown, scale)
+        rows = _Rows()
+        for g in range(G):
+            depth, query = np.nonzero(shown[:, g])
+            if not depth.size:
+                continue
+            instance = torch.from_numpy(matched[depth, g, query]).to(maps.device)
+            where = torch.from_numpy(depth).to(maps.device), torch.from_numpy(query).to(maps.device)
+            embeds = prediction.embeds[where[0], g, where[1]]
+            logits = torch.einsum("mc,tchw->mthw", embeds, maps[g].to(embeds.dtype)).float()
+            bce, dice = self._mask_losses(logits, masks[g][instance], valid[g])
+            rows.bce.append(bce)
+            rows.dice.append(dice)
+            rows.depth.append(where[0])
+        self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
+
+    def _label_terms(self, losses: dict[str, Tensor], branch: str, logits: Tensor, labels: Tensor,
+                     matched: Assignments, shown: NDArray[np.bool_], scale: float) -> None:  # fmt: skip
+        """Cross-entropy on every query; no-object for queries that hold nothing or whose instance is absent."""
+        K = logits.shape[-1] - 1
+        G = matched.shape[1]
+        names = labels.cpu().numpy()[np.arange(G)[None, :, None], matched.clip(min=0)]
+        wanted = torch.from_numpy(np.where(shown, names, K)).to(logits.device)
+        weight = torch.ones(K + 1, device=logits.device)
+        weight[K] = self.config.no_object
+        for d in range(matched.shape[0]):
+            term = F.cross_entropy(logits[d].float().flatten(0, 1), wanted[d].flatten(), weight)
+            losses[f"label.{branch}.{d}"] = scale * self.config.label * term
+
+    def _mask_terms(self, losses: dict[str, Tensor], branch: str, rows: _Rows, depths: int, scale: float,
+                    embeds: Tensor) -> None:  # fmt: skip
+        if not rows.depth:
+            zero = embeds.sum() * 0.0  # keeps every parameter in the graph when nothing is visible
+            for d in range(depths):
+                losses[f"bce.{branch}.{d}"] = losses[f"dice.{branch}.{d}"] = zero
+            return
+        depth = torch.cat(rows.depth)
+        counts = torch.bincount(depth, minlength=depths).clamp(min=1)
+        for name, weight, values in (("bce", self.config.bce, rows.bce), ("dice", self.config.dice, rows.dice)):
+            sums = torch.zeros(depths, device=depth.device).index_add(0, depth, torch.cat(values))
+            for d in range(depths):
+                losses[f"{name}.{branch}.{d}"] = scale * weight * sums[d] / counts[d]
+
+    def _mask_losses(self, logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """BCE and dice of M matched masks, (M,) each. logits, targets (M, T, h, w); valid (T, h, w)."""
+        weight = valid.expand_as(targets)
+        if self.config.points:
+            points = self._points(logits)
+            logits, targets, weight = (_sample(x, points) for x in (logits, targets, weight))
+        logits, targets, weight = logits.flatten(1), targets.flatten(1), weight.flatten(1)
+        per_cell = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        bce = (per_cell * weight).sum(-1) / weight.sum(-1).clamp(min=1.0)
+        probability, targets = logits.sigmoid() * weight, targets * weight
+        dice = 1 - (2 * (probability * targets).sum(-1) + 1) / (probability.sum(-1) + targets.sum(-1) + 1)
+        return bce, dice
+
+    @torch.no_grad()
+    def _points(self, logits: Tensor) -> Tensor:
+        """Points where the prediction is least certain, and some at random (PointRend), (M, T, P, 2) in [0, 1]."""
+        M, T = logits.shape[:2]
+        count = self.config.points
+        drawn = torch.rand(M, T, int(count * self.config.oversample), 2, device=logits.device)
+        certain = int(count * self.config.importance)
+        best = (-_sample(logits, drawn).abs()).topk(certain, dim=-1).indices
+        uncertain = drawn.gather(2, best[..., None].expand(-1, -1, -1, 2))
+        return torch.cat((uncertain, torch.rand(M, T, count - certain, 2, device=logits.device)), dim=2)
+
+
+def _sample(maps: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples of (M, T, h, w) at points (M, T, P, 2) in [0, 1], x first: (M, T, P)."""
+    M, T = maps.shape[:2]
+    values = F.grid_sample(
+        maps.flatten(0, 1)[:, None].float(), 2 * points.flatten(0, 1)[:, None] - 1, align_corners=False
+    )
+    return values[:, 0, 0].unflatten(0, (M, T))

@@ -1,0 +1,246 @@
+"""The synchronized decoder (SyncVIS, section 3.2): frame queries and video queries in one set of layers.
+
+Each layer's {masked cross-attention, self-attention, FFN} serves both branches; then each branch takes a share
+lambda of the other's most confident queries. Knows nothing of windows before or after: carried queries arrive
+as `video_queries`.
+
+Axis letters: B windows, T frames, N queries, C channels, K classes, S tokens of a level, Cm mask channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from syncvis_online.config import ModelConfig
+from syncvis_online.features import FrameFeatures
+from syncvis_online.position_encoding import sine_position_encoding
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPrediction:
+    """One branch after one layer: `logits` (..., N, K+1), the last class is no-object; `embeds` (..., N, Cm).
+
+    `...` is (B, T) in the frame branch and (B,) in the video branch. Mask logits are the product of `embeds`
+    with mask features: a frame's own for its frame queries, every frame's for the video queries.
+    """
+
+    logits: Tensor
+    embeds: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPrediction:
+    """Both branches' predictions at one depth; depth 0 is before the first layer."""
+
+    frame: BranchPrediction
+    video: BranchPrediction
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderOutput:
+    """`layers`: L+1 predictions, the last is the answer; `video_queries`: v after the window, (B, N, C)."""
+
+    layers: tuple[LayerPrediction, ...]
+    video_queries: Tensor
+
+
+def confidence(logits: Tensor, kind: str) -> Tensor:
+    """Confidence of queries from class logits (..., N, K+1): (..., N), in [0, 1].
+
+    "top2" sums the two largest foreground probabilities, "top1" takes the largest.
+    """
+    foreground = logits.softmax(-1)[..., :-1]
+    k = min(2 if kind == "top2" else 1, foreground.shape[-1])
+    return foreground.topk(k, dim=-1).values.sum(-1)
+
+
+def most_confident(queries: Tensor, logits: Tensor, k: int, kind: str) -> Tensor:
+    """The k most confident queries of each set: (..., N, C), (..., N, K+1) -> (..., k, C)."""
+    best = confidence(logits.detach(), kind).topk(k, dim=-1).indices
+    return queries.gather(-2, best[..., None].expand(*best.shape, queries.shape[-1]))
+
+
+def blocked_by(mask_logits: Tensor) -> Tensor:
+    """Attention mask (Mask2Former, eq. 3): True where the predicted mask is below 0.5.
+
+    A row that would block every token is opened. `mask_logits`: (..., N, S).
+    """
+    blocked = mask_logits < 0
+    return blocked & ~blocked.all(dim=-1, keepdim=True)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with separate projections, so that keys serve several sets of queries."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+        self.output = nn.Linear(channels, channels)
+        for linear in (self.query, self.key, self.value, self.output):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None = None) -> Tensor:
+        """Projected query (G, N, C) over projected key and value (G, S, C) -> (G, N, C) before `output`."""
+        allowed = None if blocked is None else ~blocked[:, None]
+        mixed = F.scaled_dot_product_attention(
+            self._split(query), self._split(key), self._split(value), attn_mask=allowed
+        )
+        return mixed.transpose(-2, -3).flatten(-2)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """(G, N, C) over (G, S, C)."""
+        out: Tensor = self.output(self.attend(self.query(query), self.key(key), self.value(value)))
+        return out
+
+
+def mlp(*channels: int) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+        layers += ([nn.ReLU(inplace=True)] if i else []) + [nn.Linear(a, b)]
+    return nn.Sequential(*layers)
+
+
+class SynchronizedLayer(nn.Module):
+    """One layer: CA, SA, FFN for both branches, then frame -> video and video -> frame aggregation."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        C = config.channels
+        self.config = config
+        self.cross_attention = Attention(C, config.heads)
+        self.self_attention = Attention(C, config.heads)
+        self.ffn = mlp(C, config.ffn_channels, C)
+        self.cross_norm, self.self_norm, self.ffn_norm = nn.LayerNorm(C), nn.LayerNorm(C), nn.LayerNorm(C)
+        self.video_ffn, self.frame_ffn = mlp(C, C, C), mlp(C, C, C)
+        self.frame_to_video = Attention(C, config.heads)
+        self.video_to_frame = Attention(C, config.heads)
+
+    def _cross(self, f: Tensor, v: Tensor, position: tuple[Tensor, Tensor], tokens: tuple[Tensor, Tensor],
+               blocked: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Masked cross-attention; keys and values are projected once for both branches."""
+        attention = self.cross_attention
+        keys, values = attention.key(tokens[0]), attention.value(tokens[1])  # (B, T, S, C)
+        B, T, S, C = keys.shape
+        frame = attention.attend(
+            attention.query(f + position[0]).flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1), blocked[0]
+        )
+        video = attention.attend(
+            attention.query(v + position[1]), keys.reshape(B, T * S, C), values.reshape(B, T * S, C), blocked[1]
+        )
+        both = attention.output(torch.cat((frame.unflatten(0, (B, T)), video[:, None]), dim=1))
+        both = self.cross_norm(torch.cat((f, v[:, None]), dim=1) + both)
+        return both[:, :T], both[:, T]
+
+    def _self_and_ffn(self, f: Tensor, v: Tensor, position: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Self-attention within each set of queries and the FFN, all T+1 sets in one call."""
+        B, T, N, C = f.shape
+        x = torch.cat((f, v[:, None]), dim=1).flatten(0, 1)
+        where = torch.cat((position[0].expand(T, N, C), position[1][None])).expand(B, T + 1, N, C).flatten(0, 1)
+        x = self.self_norm(x + self.self_attention(x + where, x + where, x))
+        x = self.ffn_norm(x + self.ffn(x)).unflatten(0, (B, T + 1))
+        return x[:, :T], x[:, T]
+
+    def aggregate_frames(self, f: Tensor, v: Tensor, frame_logits: Tensor) -> Tensor:
+        """frame -> video: v <- (1-lambda) v + lambda MHA(FFN_v(v), R_f, R_f)."""
+        weight = self.config.synchronize_weight
+        best = most_confident(f, frame_logits, self.config.synchronize_top_k, self.config.confidence).flatten(1, 2)
+        return (1 - weight) * v + weight * self.frame_to_video(self.video_ffn(v), best, best)
+
+    def aggregate_video(self, f: Tensor, v: Tensor, video_logits: Tensor) -> Tensor:
+        """video -> frame: f_t <- (1-lambda) f_t + lambda MHA(FFN_f(f_t), R_v, R_v)."""
+        weight = self.config.synchronize_weight
+        T = f.shape[1]
+        best = most_confident(v, video_logits, self.config.synchronize_top_k, self.config.confidence)
+        best = best.repeat_interleave(T, dim=0)
+        mixed = self.video_to_frame(self.frame_ffn(f).flatten(0, 1), best, best)
+        return (1 - weight) * f + weight * mixed.unflatten(0, (-1, T))
+
+    def forward(self, f: Tensor, v: Tensor, position: tuple[Tensor, Tensor], tokens: tuple[Tensor, Tensor],
+                blocked: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """The layer without aggregation. f (B, T, N, C), v (B, N, C).
+
+        `position`: of frame and video queries, (N, C) each; `tokens`: the level with position for keys and
+        without for values, (B, T, S, C); `blocked`: (B*T, N, S) and (B, N, T*S).
+        """
+        f, v = self._cross(f, v, position, tokens, blocked)
+        return self._self_and_ffn(f, v, position)
+
+
+class SynchronizedDecoder(nn.Module):
+    """L synchronized layers with heads shared by both branches."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        C, N = config.channels, config.queries
+        self.config = config
+        self.frame_query, self.frame_position = nn.Parameter(torch.randn(N, C)), nn.Parameter(torch.randn(N, C))
+        self.video_query, self.video_position = nn.Parameter(torch.randn(N, C)), nn.Parameter(torch.randn(N, C))
+        self.level_embedding = nn.Parameter(torch.randn(3, C))
+        self.layers = nn.ModuleList(SynchronizedLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(C)
+        self.class_head = nn.Linear(C, len(config.labels) + 1)
+        self.mask_head = mlp(C, C, C, config.mask_channels)
+
+    def predict(self, queries: Tensor) -> BranchPrediction:
+        """Heads: class logits and mask embeddings of any set of queries (..., N, C)."""
+        x = self.norm(queries)
+        return BranchPrediction(self.class_head(x), self.mask_head(x))
+
+    def classify(self, queries: Tensor) -> Tensor:
+        """Class logits only, (..., N, K+1)."""
+        logits: Tensor = self.class_head(self.norm(queries))
+        return logits
+
+    def _tokens(self, features: FrameFeatures, level: int) -> tuple[Tensor, Tensor]:
+        values = features.levels[level] + self.level_embedding[level]
+        height, width = features.sizes[level]
+        position = sine_position_encoding(
+            height, width, values.shape[-1], device=values.device, dtype=values.dtype
+        )
+        return values + position, values
+
+    def _blocked(self, prediction: LayerPrediction, features: FrameFeatures, level: int) -> tuple[Tensor, Tensor]:
+        """Attention masks of both branches at a level, from their own predictions; no gradient passes."""
+        with torch.no_grad():
+            maps = features.level_masks[level]  # (B, T, Cm, S)
+            frame = prediction.frame.embeds @ maps  # (B, T, N, S)
+            video = prediction.video.embeds[:, None] @ maps
+            video = video.transpose(1, 2).flatten(2)  # (B, N, T*S)
+            return blocked_by(frame.flatten(0, 1)), blocked_by(video)
+
+    def _synchronize(self, layer: SynchronizedLayer, f: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.synchronize_weight == 0.0:
+            return f, v
+        v = layer.aggregate_frames(f, v, self.classify(f))
+        return layer.aggregate_video(f, v, self.classify(v)), v
+
+    def forward(self, features: FrameFeatures, video_queries: Tensor | None = None) -> DecoderOutput:
+        """Decode windows.
+
+        `features`: of frames in windows, (B, T, ...). `video_queries`: v0 of each window, (B, N, C); the
+        learned ones where None.
+        """
+        B, T = features.mask_features.shape[:2]
+        f = self.frame_query.expand(B, T, -1, -1)
+        v = self.video_query.expand(B, -1, -1) if video_queries is None else video_queries
+        predictions = [LayerPrediction(self.predict(f), self.predict(v))]
+        for i, layer in enumerate(self.layers):
+            level = i % 3
+            blocked = self._blocked(predictions[-1], features, level)
+            position = (self.frame_position, self.video_position)
+            f, v = layer(f, v, position, self._tokens(features, level), blocked)
+            f, v = self._synchronize(layer, f, v)
+            predictions.append(LayerPrediction(self.predict(f), self.predict(v)))
+        return DecoderOutput(tuple(predictions), v)

@@ -1,0 +1,44 @@
+"""What the encoder knows of a frame: the value that is computed once per frame and shared by its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFeatures:
+    """Encoder output. `...` is (B,) for frames as they are encoded, (B, T) for windows.
+
+    `levels[i]`: (..., S_i, C) tokens of the maps at 1/32, 1/16 and 1/8, row by row, level embedding not added;
+    `sizes[i]`: their (height, width); `mask_features`: (..., Cm, H/4, W/4); `level_masks[i]`: (..., Cm, S_i),
+    mask features resized to the levels, from which the attention masks are made (resizing commutes with the
+    product over channels, so this is exact and a tenth of the work).
+    """
+
+    levels: tuple[Tensor, ...]
+    sizes: tuple[tuple[int, int], ...]
+    mask_features: Tensor
+    level_masks: tuple[Tensor, ...]
+
+    def windows(self, index: Tensor) -> FrameFeatures:
+        """Gather frames (B', ...) into windows; `index` (B, T) holds positions along the first axis."""
+        return FrameFeatures(
+            levels=tuple(x[index] for x in self.levels),
+            sizes=self.sizes,
+            mask_features=self.mask_features[index],
+            level_masks=tuple(x[index] for x in self.level_masks),
+        )
+
+    @staticmethod
+    def stack(frames: Sequence[FrameFeatures]) -> FrameFeatures:
+        """One window (1, T) of frames that were encoded apart, each with a leading axis of 1."""
+        return FrameFeatures(
+            levels=tuple(torch.stack(x, dim=1) for x in zip(*(f.levels for f in frames), strict=True)),
+            sizes=frames[0].sizes,
+            mask_features=torch.stack([f.mask_features for f in frames], dim=1),
+            level_masks=tuple(torch.stack(x, dim=1) for x in zip(*(f.level_masks for f in frames), strict=True)),
+        )

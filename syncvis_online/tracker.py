@@ -1,0 +1,173 @@
+"""From windows of features to tracks: what is carried between windows, and the life of a slot.
+
+A slot is a position among the video queries; while it is confirmed it holds one identity. Slot numbers never
+leave this file. The state of a stream is a value: passed in, returned, never changed in place. Track ids only
+grow. Knows nothing of cameras, pictures' sources or how features are cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from syncvis_online.config import TrackerConfig
+from syncvis_online.decoder import DecoderOutput
+from syncvis_online.features import FrameFeatures
+from syncvis_online.model import SyncVIS
+
+FREE = 0
+"""Track id of a slot that holds no identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerState:
+    """All that a camera's tracker remembers. Arrays are not written to once they are here.
+
+    queries: p, the video queries after the window in which each slot was last seen, (N, C); the learned ones
+    for free slots. track_ids (N,) int64, FREE where free. last_seen_s (N,) float64, in the stream's time.
+    hits (N,) int64: windows in a row that a free slot was confident for. next_id: the id that is given next.
+    """
+
+    queries: Tensor
+    track_ids: NDArray[np.int64]
+    last_seen_s: NDArray[np.float64]
+    hits: NDArray[np.int64]
+    next_id: int = 1
+
+    @property
+    def confirmed(self) -> NDArray[np.bool_]:
+        """Which slots hold an identity, (N,)."""
+        return self.track_ids != FREE
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One identity seen on one frame. `logits` (h, w) are mask logits at 1/4 of the input, float32."""
+
+    track_id: int
+    label: int
+    score: float
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """What every slot says of one frame: label and score (N,), mask logits (N, h, w), whether there is a mask."""
+
+    label: NDArray[np.int64]
+    score: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    inside: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
+
+
+class SlotTracker:
+    """Runs the decoder on windows and gives each slot its life. Holds the model and the config, no state."""
+
+    def __init__(self, model: SyncVIS, config: TrackerConfig) -> None:
+        self.model = model
+        self.config = config
+
+    def initial_state(self) -> TrackerState:
+        """The state of a stream of which nothing was seen: every slot free, its query the learned one."""
+        learned = self.model.decoder.video_query.detach()
+        N = learned.shape[0]
+        zeros = np.zeros(N, dtype=np.int64)
+        return TrackerState(learned.clone(), zeros, np.zeros(N), zeros)
+
+    @torch.inference_mode()
+    def decode(self, features: FrameFeatures, states: Sequence[TrackerState]) -> DecoderOutput:
+        """Decode B windows (B, T, ...), each from its stream's carried queries."""
+        return self.model.decode(features, self.model.carry(torch.stack([s.queries for s in states])))
+
+    @torch.inference_mode()
+    def update(self, features: FrameFeatures, output: DecoderOutput, row: int, times_s: Sequence[float],
+               answers: int, state: TrackerState) -> tuple[list[list[Detection]], TrackerState]:  # fmt: skip
+        """Answer the newest `answers` frames of window `row`, and the state after it.
+
+        `times_s`: the stream's time of each frame of the window, seconds, oldest first.
+        """
+        prediction = output.layers[-1].video
+        probability = prediction.logits[row].float().softmax(-1)[:, :-1].numpy()
+        answered: list[list[Detection]] = []
+        for t in range(len(times_s) - answers, len(times_s)):
+            maps = features.mask_features[row, t]
+            logits = torch.einsum("nc,chw->nhw", prediction.embeds[row], maps).float().numpy()
+            candidates = self._candidates(probability, logits)
+            state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
+            answered.append([
+                Detection(int(state.track_ids[j]), int(candidates.label[j]), float(candidates.score[j]),
+                          candidates.logits[j]) for j in seen
+            ])  # fmt: skip
+            state = self._carry(state, output.video_queries[row].float(), seen)
+        return answered, state
+
+    def _candidates(self, probability: NDArray[np.float32], logits: NDArray[np.float32]) -> _Candidates:
+        """Score = class probability x mean mask probability inside the mask (Mask2Former's instance score)."""
+        inside = logits > 0
+        area = inside.sum((1, 2))
+        certainty = 1.0 / (1.0 + np.exp(-np.where(inside, logits, 0.0).clip(max=30.0)))
+        quality = (certainty * inside).sum((1, 2)) / np.maximum(area, 1)
+        return _Candidates(
+            label=probability.argmax(1), score=(probability.max(1) * quality).astype(np.float32), logits=logits,
+            inside=inside, visible=area >= self.config.min_area,
+        )  # fmt: skip
+
+    def _live(self, found: _Candidates, state: TrackerState, now_s: float, *, newest: bool
+              ) -> tuple[TrackerState, list[int]]:  # fmt: skip
+        """One frame of every slot's life: who is seen, who is born, who is retired. Returns the slots seen."""
+        config = self.config
+        state = self._retire(state, now_s)
+        keep = found.visible & (found.score >= config.keep_score) & state.confirmed
+        seen = self._without_duplicates(found, np.flatnonzero(keep), ())
+        wants = found.visible & (found.score >= config.birth_score) & ~state.confirmed
+        born: list[int] = []
+        if newest:  # a birth needs the newest frame, or an object that has just left would be born
+            candidates = self._without_duplicates(found, np.flatnonzero(wants), seen)
+            hits = np.zeros_like(state.hits)
+            hits[candidates] = state.hits[candidates] + 1
+            born = [j for j in candidates if hits[j] >= config.min_hits]
+            hits[born] = 0
+            state = replace(state, hits=hits)
+        track_ids, last_seen_s = state.track_ids.copy(), state.last_seen_s.copy()
+        for i, j in enumerate(born):
+            track_ids[j] = state.next_id + i
+        last_seen_s[[*seen, *born]] = now_s
+        state = replace(state, track_ids=track_ids, last_seen_s=last_seen_s, next_id=state.next_id + len(born))
+        return state, [*seen, *born]
+
+    def _retire(self, state: TrackerState, now_s: float) -> TrackerState:
+        """Free the slots not seen for `max_lost_s`: learned query, no id."""
+        gone = state.confirmed & (now_s - state.last_seen_s > self.config.max_lost_s)
+        if not gone.any():
+            return state
+        learned = self.model.decoder.video_query.detach().float()
+        queries = torch.where(torch.from_numpy(gone)[:, None], learned, state.queries)
+        return replace(state, queries=queries, track_ids=np.where(gone, FREE, state.track_ids))
+
+    def _without_duplicates(self, found: _Candidates, slots: NDArray[np.intp], taken: Sequence[int]) -> list[int]:
+        """Slots in order of score, without those whose mask overlaps a better one, or one of `taken`."""
+        kept = list(taken)
+        for j in slots[np.argsort(-found.score[slots], kind="stable")]:
+            if all(_iou(found.inside[j], found.inside[k]) <= self.config.duplicate_iou for k in kept):
+                kept.append(int(j))
+        return kept[len(taken) :]
+
+    def _carry(self, state: TrackerState, after: Tensor, seen: Sequence[int]) -> TrackerState:
+        """p of the slots that were seen is v after this window; a lost slot keeps its own, frozen."""
+        if not self.config.carry or not seen:
+            return state
+        queries = state.queries.clone()
+        index = torch.as_tensor(list(seen))
+        queries[index] = after[index]
+        return replace(state, queries=queries)
+
+
+def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 0.0

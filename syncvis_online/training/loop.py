@@ -1,0 +1,198 @@
+"""The loop: steps, schedule, checkpoints that resume, progress. What a step computes is in objective.py."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from syncvis_online.checkpoint import save_model
+from syncvis_online.criterion import Criterion, Targets
+from syncvis_online.errors import ModelError
+from syncvis_online.model import SyncVIS
+from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
+from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
+from syncvis_online.training.samples import Samples, StepBatches, collate
+
+SAVE_EVERY_S = 180.0
+
+
+def parameter_groups(model: SyncVIS, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """AdamW groups: backbone at a share of the rate; no weight decay on norms, biases and embeddings."""
+    decayed = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((name.startswith("backbone."), id(parameter) in decayed), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "scale": config.backbone_factor if backbone else 1.0,
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (backbone, decays), parameters in groups.items()
+    ]
+
+
+def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Warm up, stay, fall linearly to zero."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    share = step / max(1, steps)
+    fall = (1.0 - share) / (1.0 - config.decay_from) if share > config.decay_from else 1.0
+    return config.rate * warm * fall
+
+
+class Trainer:
+    """One run: model, optimizer and the step that it is at."""
+
+    def __init__(self, config: TrainingConfig, folder: Path) -> None:
+        random.seed(config.seed)
+        np.random.seed(config.seed)
+        torch.manual_seed(config.seed)
+        self.config, self.folder = config, folder
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = SyncVIS(config.model).to(self.device, memory_format=torch.channels_last)
+        self.criterion = Criterion(config.criterion)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optimizer), lr=config.optimizer.rate)
+        self.step, self.elapsed_s = 0, 0.0
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / "state.pt"
+
+    def resume(self) -> None:
+        """Go on from the folder's state, if there is one. Raises ModelError when it cannot be read."""
+        if not self._state_path.is_file():
+            return
+        try:
+            state = torch.load(self._state_path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:
+            raise ModelError(f"{self._state_path}: cannot resume from it ({str(error).splitlines()[0]})") from error
+        self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+        torch.set_rng_state(state["rng"].cpu())
+
+    def save(self) -> None:
+        """Write the state to resume from and the model so far, all or nothing each."""
+        state = {
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step,
+            "elapsed_s": self.elapsed_s, "rng": torch.get_rng_state(),
+        }  # fmt: skip
+        temporary = self._state_path.with_suffix(f".{os.getpid()}")
+        torch.save(state, temporary)
+        temporary.replace(self._state_path)
+        provenance = {
+            "config": self.config.name, "seed": self.config.seed, "step": self.step, "steps": self.config.steps,
+            "hours": round(self.elapsed_s / 3600, 2), "torch": torch.__version__, "device": self.device.type,
+        }  # fmt: skip
+        save_model(self.folder / "model.safetensors", self.model, self.config.tracker, provenance)
+
+    def losses(self, images: Tensor, targets: Targets, stride: int) -> dict[str, Tensor]:
+        """Terms of the loss of one batch; images (B, F, 3, H, W)."""
+        stage = self.config.stage_at(self.step)
+        features = self.model.encode(images.flatten(0, 1))
+        if stage.sub_clips:
+            rng = np.random.default_rng((self.config.seed, 2, self.step))
+            clips = sub_clips(images.shape[1], stage.sub_clips, stage.random_sub_clips, rng)
+            return clip_loss(self.model, self.criterion, features, targets, clips)
+        return carried_loss(
+            self.model, self.criterion, features, targets, stage.window_frames, stage.windows, stride
+        )
+
+    def train_step(self, images: Tensor, targets: Targets, stride: int) -> dict[str, float]:
+        """One step of the optimizer; the terms, summed over depths, for the log."""
+        images = images.to(self.device)
+        targets = Targets(*(x.to(self.device) for x in (targets.masks, targets.labels, targets.valid)))
+        settings = self.config.optimizer
+        rate = rate_at(self.step, self.config.steps, settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bf16):
+            terms = self.losses(images, targets, stride)
+        total = torch.stack(list(terms.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        if bool(norm.isfinite()):
+            self.optimizer.step()
+        self.step += 1
+        return summary(terms)
+
+
+def summary(terms: dict[str, Tensor]) -> dict[str, float]:
+    """Terms summed over depths and sub-clips, and their total."""
+    sums: dict[str, float] = {}
+    for key, value in terms.items():
+        name = ".".join(key.split(".")[:2])
+        sums[name] = sums.get(name, 0.0) + float(value.detach())
+    return {"total": sum(sums.values()), **sums}
+
+
+@contextlib.contextmanager
+def _fast_attention(device: torch.device) -> Iterator[None]:
+    """On CPU the plain product trains faster than the fused kernel, whose backward is slow (0.27 s : 0.34 s)."""
+    with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext():
+        yield
+
+
+def train_from_config(name_or_path: str, *, output: Path | None = None, steps: int | None = None,
+                      minutes: float | None = None, progress: bool = True) -> Path:  # fmt: skip
+    """Train, or go on training, and return the path of the checkpoint.
+
+    `minutes` ends this run, not the training: calling again with the same `output` goes on where it stopped.
+    Raises ConfigError and DataError before any work starts.
+    """
+    config = load_training_config(name_or_path, steps=steps)
+    folder = output or Path("runs") / config.name
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = Samples(config, progress=progress)
+    trainer = Trainer(config, folder)
+    trainer.resume()
+    loader: DataLoader[Any] = DataLoader(
+        samples, batch_sampler=StepBatches(config, trainer.step), num_workers=config.data.workers,
+        collate_fn=collate, prefetch_factor=8 if config.data.workers else None,
+    )  # fmt: skip
+    deadline = time.monotonic() + (minutes * 60 if minutes is not None else float("inf"))
+    with _fast_attention(trainer.device):
+        _run(trainer, samples, iter(loader), deadline, progress)
+    trainer.save()
+    return folder / "model.safetensors"
+
+
+def _run(trainer: Trainer, samples: Samples, batches: Iterator[tuple[Tensor, Targets]], deadline: float,
+         progress: bool) -> None:  # fmt: skip
+    trainer.model.train()
+    saved = began = time.monotonic()
+    with (
+        (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as log,
+        tqdm(total=trainer.config.steps, initial=trainer.step, unit="step", mininterval=2.0,
+             disable=not progress) as bar,
+    ):
+        for images, targets in batches:
+            terms = trainer.train_step(images, targets, samples.stride(trainer.step))
+            now = time.monotonic()
+            trainer.elapsed_s += now - began
+            began = now
+            bar.update()
+            bar.set_postfix(loss=f"{terms['total']:.1f}")
+            if trainer.step % 20 == 0:
+                rounded = {k: round(v, 3) for k, v in terms.items()}
+                log.write(json.dumps({"step": trainer.step, "s": round(trainer.elapsed_s, 1), **rounded}) + "\n")
+                log.flush()
+            if now > deadline:
+                break
+            if now - saved > SAVE_EVERY_S:
+                trainer.save()
+                saved = now

@@ -1,0 +1,75 @@
+"""What one step of training computes: windows decoded with carried queries, or a clip and its sub-clips."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from syncvis_online.criterion import Assignments, Criterion, Targets
+from syncvis_online.features import FrameFeatures
+from syncvis_online.model import SyncVIS
+
+SUB_CLIP_WEIGHT = 0.5
+
+
+def carried_loss(model: SyncVIS, criterion: Criterion, features: FrameFeatures, targets: Targets,
+                 window_frames: int, windows: int, stride: int) -> dict[str, Tensor]:  # fmt: skip
+    """Consecutive windows through which the video queries flow with gradient (UVLA); mean of their terms.
+
+    `features` (B*F, ...) of clips of F = window_frames + (windows - 1) * stride frames. The rule of the
+    tracker: a slot whose instance was seen goes on from v, one whose instance is out of sight from its last seen
+    v, frozen, and a slot that holds nothing starts from the learned query.
+    """
+    B, F = targets.valid.shape[:2]
+    base = torch.arange(B, device=targets.valid.device)[:, None] * F
+    p = model.decoder.video_query.expand(B, -1, -1)
+    held: Assignments | None = None
+    total: dict[str, Tensor] = {}
+    for i in range(windows):
+        index = list(range(i * stride, i * stride + window_frames))
+        window = features.windows(base + torch.tensor(index, device=base.device))
+        of_window = targets.frames(index)
+        output = model.decode(window, model.carry(p))
+        terms, held = criterion(window, output, of_window, held)
+        for key, value in terms.items():
+            total[key] = total.get(key, 0.0) + value / windows
+        p = torch.where(_seen(held[-1], of_window)[..., None], output.video_queries.to(p.dtype), p)
+    return total
+
+
+def _seen(held: Assignments, targets: Targets) -> Tensor:
+    """Which queries hold an instance that is visible in the window, (B, N)."""
+    present = targets.present().any(-1).cpu().numpy()
+    seen = (held >= 0) & np.take_along_axis(present, held.clip(min=0), axis=1)
+    return torch.from_numpy(seen).to(targets.masks.device)
+
+
+def sub_clips(frames: int, size: int, extra: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Sub-clips of `size` frames: the adjacent ones, and at most `extra` random other combinations."""
+    adjacent = [tuple(range(i, i + size)) for i in range(frames - size + 1)]
+    others = [c for c in combinations(range(frames), size) if c not in adjacent]
+    drawn = rng.permutation(len(others))[:extra]
+    return adjacent + [others[i] for i in sorted(drawn)]
+
+
+def clip_loss(model: SyncVIS, criterion: Criterion, features: FrameFeatures, targets: Targets,
+              clips: list[tuple[int, ...]]) -> dict[str, Tensor]:  # fmt: skip
+    """The whole clip with weight 1 and each sub-clip, decoded anew by itself, with weight 0.5 (section 3.3).
+
+    `features` (B*T, ...). Keys: "{term}.{branch}.{depth}.{whole | frames of the sub-clip}".
+    """
+    B, T = targets.valid.shape[:2]
+    base = torch.arange(B, device=targets.valid.device)[:, None] * T
+    total: dict[str, Tensor] = {}
+    for index in [tuple(range(T)), *(c for c in clips if len(c) < T)]:
+        window = features.windows(base + torch.tensor(index, device=base.device))
+        terms, _ = criterion(window, model.decode(window), targets.frames(index))
+        whole = len(index) == T
+        name = "whole" if whole else "-".join(map(str, index))
+        for key, value in terms.items():
+            if whole or ".video." in key:  # frames were already counted with the whole clip
+                total[f"{key}.{name}"] = value if whole else SUB_CLIP_WEIGHT * value
+    return total

@@ -1,0 +1,79 @@
+"""Videos of the synthetic world rendered ahead, so that a trainer never waits for a renderer.
+
+One file a seed: pictures and a map of identities, as raw arrays that are mapped into memory. Owns the files;
+what a world looks like is known in data/synthetic.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from syncvis_online.data.clips import Clip, clip_from_layers
+from syncvis_online.data.synthetic import SyntheticWorld, load_level
+from syncvis_online.types import LABELS
+
+MAX_IDS = 255
+
+
+def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: int) -> Path:
+    """Render one seed unless its file is there; written under another name and renamed."""
+    path = folder / f"{seed}.npz"
+    if path.is_file():
+        return path
+    cv2.setNumThreads(1)
+    world = SyntheticWorld(load_level(level), seed, size=size)
+    images = np.empty((frames, *size, 3), dtype=np.uint8)
+    identities = np.zeros((frames, *size), dtype=np.uint8)
+    slots: dict[int, int] = {}
+    labels: list[int] = []
+    for t in range(frames):
+        frame = world.step()
+        images[t] = frame.image
+        for truth in frame.objects:
+            if truth.track_id not in slots:
+                if len(labels) == MAX_IDS:
+                    continue
+                slots[truth.track_id] = len(labels) + 1
+                labels.append(LABELS.index(truth.label))
+            identities[t][truth.mask] = slots[truth.track_id]
+    temporary = folder / f".{seed}.{os.getpid()}.npz"
+    np.savez(temporary, images=images, identities=identities, labels=np.array(labels, dtype=np.int64))
+    temporary.replace(path)
+    return path
+
+
+class RenderedVideos:
+    """The rendered videos of a range of seeds. Missing ones are rendered when this is made."""
+
+    def __init__(self, level: str, seeds: Iterable[int], frames: int, size: tuple[int, int], cache: Path,
+                 *, processes: int = 1, progress: bool = True) -> None:  # fmt: skip
+        folder = cache / f"{level}-{size[0]}x{size[1]}-{frames}"
+        folder.mkdir(parents=True, exist_ok=True)
+        render = partial(_render, level, frames, size, folder)
+        todo = list(seeds)
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            done = pool.imap(render, todo)
+            self.paths = list(tqdm(done, total=len(todo), desc="rendering", unit="video", disable=not progress))
+
+    def clip(self, rng: np.random.Generator, frames: int, spacing: int) -> Clip:
+        """Some frames of some video, `spacing` apart, forward or backward in time."""
+        path = self.paths[int(rng.integers(len(self.paths)))]
+        with np.load(path) as stored:
+            images, identities, labels = stored["images"], stored["identities"], stored["labels"]
+        total = len(images)
+        spacing = max(1, min(spacing, (total - 1) // max(frames - 1, 1)))
+        start = int(rng.integers(total - (frames - 1) * spacing))
+        index = start + spacing * np.arange(frames)
+        if rng.random() < 0.2:
+            index = index[::-1]
+        layers: NDArray[np.int16] = identities[index].astype(np.int16)
+        return clip_from_layers(np.ascontiguousarray(images[index]), layers, labels)

@@ -1,0 +1,125 @@
+"""The mixture: which clip the step's n-th sample is. Sample n is the same in every run with the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from syncvis_online.criterion import Targets
+from syncvis_online.data.clips import Clip, random_crop, resize
+from syncvis_online.data.clips_photometric import photometric_jitter
+from syncvis_online.data.pasted import CutoutBank, pasted_clip, photo_clip
+from syncvis_online.data.photographs import PhotographSet
+from syncvis_online.errors import ConfigError
+from syncvis_online.training.config import StageConfig, TrainingConfig
+from syncvis_online.training.rendered import RenderedVideos
+
+CELL = 4
+"""Pixels of the input on each side of a cell of the mask features."""
+MAX_INSTANCES = 24
+"""Instances of a clip that are kept, the largest first; the others are ignored regions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """images (B, T, 3, H, W) uint8; targets of all T frames; stride between windows."""
+
+    images: Tensor
+    targets: Targets
+    stride: int
+
+
+class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """Clips of the mixture as tensors: images, cell masks (I, T, h, w), labels (I,), valid (T, h, w)."""
+
+    def __init__(self, config: TrainingConfig, *, progress: bool = True) -> None:
+        self.config = config
+        data = config.data
+        shares = np.array([stage.shares for stage in config.stages])
+        if shares.min() < 0 or (shares.sum(1) <= 0).any():
+            raise ConfigError(f"{config.name}: the shares of a stage must not be negative, nor all zero")
+        if shares[:, 1:].any() and not data.photographs:
+            raise ConfigError(f"{config.name}: photographs and pasted clips need data.photographs")
+        self.videos = None
+        if shares[:, 0].any():
+            seeds = range(data.seeds[0], data.seeds[1] + 1)
+            self.videos = RenderedVideos(
+                data.level, seeds, data.video_frames, data.size, Path(data.cache), processes=2, progress=progress
+            )
+        self.photos = []
+        if shares[:, 1:].any():
+            self.photos = list(PhotographSet(Path(data.photographs), "train"))
+            self.cutouts = CutoutBank.of(self.photos)
+
+    def stride(self, step: int) -> int:
+        """The stride between windows at a step, the same for its whole batch."""
+        rng = np.random.default_rng((self.config.seed, 1, step))
+        return int(rng.choice(self.config.stage_at(step).strides))
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """Sample `key` = (step, place in its batch)."""
+        step, place = key
+        stage = self.config.stage_at(step)
+        rng = np.random.default_rng((self.config.seed, 0, step, place))
+        return self._tensors(self._clip(rng, stage, stage.frames(self.stride(step))))
+
+    def _clip(self, rng: np.random.Generator, stage: StageConfig, frames: int) -> Clip:
+        size = self.config.data.size
+        kind = int(rng.choice(3, p=np.array(stage.shares) / sum(stage.shares)))
+        if kind == 0:
+            assert self.videos is not None
+            clip = self.videos.clip(rng, frames, int(rng.choice(stage.spacings)))
+            clip = random_crop(clip, size, rng, min_share=0.6) if rng.random() < 0.5 else resize(clip, size)
+            return photometric_jitter(clip, rng, strength=0.6)
+        if kind == 1:
+            photo = self.photos[int(rng.integers(len(self.photos)))]
+            clip = photo_clip(photo, frames, size, rng, motion=float(rng.uniform(0.2, 1.0)))
+        else:
+            clip = pasted_clip(self.photos, self.cutouts, frames, size, rng)
+        return photometric_jitter(clip, rng)
+
+    def _tensors(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        images = torch.from_numpy(clip.images).permute(0, 3, 1, 2).contiguous()
+        order = np.argsort(-clip.masks.sum((1, 2, 3)), kind="stable")
+        kept, rest = order[:MAX_INSTANCES], order[MAX_INSTANCES:]
+        ignore = clip.ignore | clip.masks[rest].any(0) if rest.size else clip.ignore
+        return images, _cells(clip.masks[kept]), torch.from_numpy(clip.labels[kept]), 1 - _cells(ignore)
+
+
+def _cells(masks: np.ndarray) -> Tensor:
+    """Share of each cell that is covered: (..., H, W) bool -> (..., H/4, W/4) float32."""
+    *lead, H, W = masks.shape
+    tiles = torch.from_numpy(np.ascontiguousarray(masks)).view(*lead, H // CELL, CELL, W // CELL, CELL)
+    return tiles.float().mean((-3, -1))
+
+
+class StepBatches:
+    """Batch sampler: the keys of the samples of each step, from `first` on."""
+
+    def __init__(self, config: TrainingConfig, first: int) -> None:
+        self.config, self.first = config, first
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        for step in range(self.first, self.config.steps):
+            yield [(step, place) for place in range(self.config.stage_at(step).batch)]
+
+    def __len__(self) -> int:
+        return self.config.steps - self.first
+
+
+def collate(samples: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Targets]:
+    """Pad the instances of a batch to one count."""
+    images, masks, labels, valid = zip(*samples, strict=True)
+    most = max(1, *(len(x) for x in labels))
+    T, h, w = valid[0].shape
+    padded = torch.zeros(len(samples), most, T, h, w)
+    names = torch.full((len(samples), most), -1, dtype=torch.int64)
+    for b, (mask, label) in enumerate(zip(masks, labels, strict=True)):
+        padded[b, : len(label)] = mask
+        names[b, : len(label)] = label
+    return torch.stack(images), Targets(padded, names, torch.stack(valid))
