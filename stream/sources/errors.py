@@ -1,0 +1,92 @@
+"""The one place where FFmpeg's errors become ours: a table from PyAV's exception names to the error tree.
+
+Exceptions cross the process boundary as names and numbers (`Failure`), since a reader process knows nothing
+of this package. Messages are one line: the masked URL and what is wrong, in our words, since FFmpeg's own
+texts ("Immediate exit requested", "Input/output error") say nothing to the person at the keyboard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stream.errors import SourceInvalid, SourceNotFound, SourceUnauthorized, SourceUnavailable, StreamError
+from stream.sources.urls import mask_url, scrub
+
+Category = Literal["unavailable", "not_found", "unauthorized", "invalid"]
+
+FAILURES: dict[str, tuple[Category, str]] = {
+    "ConnectionRefusedError": ("unavailable", "connection refused"),
+    "ConnectionResetError": ("unavailable", "the connection was reset"),
+    "ConnectionAbortedError": ("unavailable", "the connection was aborted"),
+    "BrokenPipeError": ("unavailable", "the connection was closed"),
+    "TimeoutError": ("unavailable", "no answer in time"),
+    "ExitError": ("unavailable", "no answer in time"),
+    "EOFError": ("unavailable", "the stream ended"),
+    "EndOfStream": ("unavailable", "the server closed the stream"),
+    "ReaderDied": ("unavailable", "its reader process died"),
+    "NoPicture": ("unavailable", "no picture could be decoded in time (no key frame?)"),
+    "UnknownHost": ("unavailable", "the host name is not known"),
+    "OSError": ("unavailable", "cannot be reached"),
+    "HTTPServerError": ("unavailable", "the server reports an internal error"),
+    "HTTPTooManyRequestsError": ("unavailable", "the server refuses more clients"),
+    "HTTPBadRequestError": ("unavailable", "the server refuses the request"),
+    "HTTPOtherClientError": ("unavailable", "the server refuses the request (another transport?)"),
+    "BlockingIOError": ("unavailable", "busy"),
+    "HTTPNotFoundError": ("not_found", "not found on the server"),
+    "FileNotFoundError": ("not_found", "no such file"),
+    "ProcessLookupError": ("not_found", "no such device"),
+    "HTTPUnauthorizedError": ("unauthorized", "wrong user name or password"),
+    "HTTPForbiddenError": ("unauthorized", "access forbidden"),
+    "PermissionError": ("unauthorized", "permission denied"),
+    "InvalidDataError": ("invalid", "not a video that can be decoded"),
+    "NoVideo": ("invalid", "has no video stream"),
+    "StillPicture": ("invalid", "is a picture or a text, not a video"),
+    "NothingDecoded": ("invalid", "holds no picture that can be decoded"),
+    "IsADirectoryError": ("invalid", "is a directory"),
+    "DemuxerNotFoundError": ("invalid", "its format is not known"),
+    "DecoderNotFoundError": ("invalid", "its codec is not known"),
+    "ProtocolNotFoundError": ("invalid", "its protocol is not supported"),
+    "PatchWelcomeError": ("invalid", "its format is not supported"),
+    "NotImplementedError": ("invalid", "its format is not supported"),
+}
+"""Name of an exception (or of a finding of our own) -> (kind of error, what to say)."""
+
+_CLASSES: dict[Category, type[StreamError]] = {
+    "unavailable": SourceUnavailable,
+    "not_found": SourceNotFound,
+    "unauthorized": SourceUnauthorized,
+    "invalid": SourceInvalid,
+}
+_HTTP_NAMES = ("HTTPClientError", "HTTPError")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a reader saw: the name of the exception, its text, and whether the time to open had run out."""
+
+    name: str
+    text: str = ""
+    timed_out: bool = False
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The Failure of an exception that PyAV (or the operating system) raised in this process."""
+    return Failure(type(error).__name__, getattr(error, "strerror", None) or str(error))
+
+
+def stream_error(failure: Failure, url: str, *, live: bool) -> StreamError:
+    """The error of our tree for a failure of the source at `url`; the message is masked.
+
+    A live path that is not found may be back in a moment (servers restart), so for live sources that is
+    retryable.
+    """
+    category, words = FAILURES.get(failure.name, ("unavailable", failure.text or failure.name))
+    if failure.timed_out and category in ("unavailable", "invalid"):
+        # A server that accepts and then says nothing shows as invalid data at the deadline.
+        category, words = "unavailable", "no answer in time"
+    message = f"{mask_url(url)}: {scrub(words, url)}"
+    if category == "not_found":
+        return SourceNotFound(message, retryable=live)
+    error: StreamError = _CLASSES[category](message)  # type: ignore[call-arg]
+    return error

@@ -1,0 +1,27 @@
+"""When a frame is due, for sources that have no clock of their own: files and the synthetic camera."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Pacer:
+    """Turns media time into capture time: real time when it paces, else media time from the start of
+    reading."""
+
+    def __init__(self, stop: threading.Event, *, realtime: bool) -> None:
+        self._stop, self._realtime = stop, realtime
+        self._started_s: float | None = None
+
+    def captured_at(self, media_s: float) -> float:
+        """Unix time at which the frame at `media_s` seconds of media was captured; waits for it in real time.
+
+        The first frame is captured now, the others as much later as their media time says.
+        """
+        if self._started_s is None:
+            self._started_s = time.time() - media_s
+        due_s = self._started_s + media_s
+        if self._realtime:
+            self._stop.wait(max(0.0, due_s - time.time()))
+        return due_s

@@ -1,0 +1,225 @@
+"""The parent's side of reader processes: starts them, takes their messages and pictures, ends them.
+
+Owns the fork server (one for this process, started once, gone with it) and the channel to each reader. Never
+blocks the event loop. Knows nothing about URLs or error kinds beyond what it passes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stream.sources import reader_process
+from syncvis_online.types import Image
+
+_END_TIMEOUT_S = 1.0
+_SERVER_END_TIMEOUT_S = 5.0
+
+
+class ForkServer:
+    """The small process from which readers are forked. Started when first needed, and again if it died."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def start(self) -> None:
+        """Start it if it does not run. Returns before it is ready: requests wait for it."""
+        with self._lock:
+            self._start()
+
+    def _start(self) -> socket.socket:
+        if self._control is not None and self._process is not None and self._process.poll() is None:
+            return self._control
+        self._stop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: this directory's modules must not hide those of the standard library
+                [sys.executable, "-P", str(reader_process.__file__), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+        self._control = ours
+        return ours
+
+    def fork_reader(self) -> socket.socket:
+        """A channel to a new reader process, non-blocking."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, self._lock:
+            try:
+                socket.send_fds(self._start(), [b"fork"], [theirs.fileno()])
+            except OSError:  # it died since the last poll
+                self._stop()
+                socket.send_fds(self._start(), [b"fork"], [theirs.fileno()])
+        ours.setblocking(False)
+        return ours
+
+    def stop(self) -> None:
+        """End it; readers that run are not touched."""
+        with self._lock:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            try:
+                self._process.wait(_SERVER_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._control = self._process = None
+
+
+_fork_server = ForkServer()
+atexit.register(_fork_server.stop)
+
+
+def warm_up() -> None:
+    """Start, in the background, what makes the first camera open fast. Call it early; harmless to repeat."""
+    _fork_server.start()
+
+
+def cool_down() -> None:
+    """End what `warm_up` started; it starts again when needed. Also done when the interpreter exits."""
+    _fork_server.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderMessage:
+    """One message of a reader; `image` (H, W, 3) RGB uint8 is a copy of our own, only with type "frame"."""
+
+    type: str
+    fields: dict[str, Any]
+    image: Image | None = None
+
+
+class Reader:
+    """One reader process. `receive` is for one task; `close` may be called from another meanwhile."""
+
+    def __init__(self) -> None:
+        self._channel: socket.socket | None = None
+        self._pidfd: int | None = None
+        self._slots: Image | None = None
+        self._owes_request = True
+        self._readable = asyncio.Event()
+        self.pid: int | None = None
+        """The reader's process id, once it has said hello."""
+        self.closed = False
+
+    async def start(self, order: dict[str, Any]) -> None:
+        """Fork the reader and tell it what to read (see reader_process)."""
+        channel = await asyncio.to_thread(_fork_server.fork_reader)
+        if self.closed:
+            channel.close()
+            return
+        self._channel = channel
+        channel.send(json.dumps(order).encode())
+
+    async def receive(self, timeout_s: float) -> ReaderMessage | None:
+        """The next message, or None when the reader's process is gone or this is closed. Raises TimeoutError.
+
+        Asking for it frees the slot of the picture before, so a picture is copied out before it is returned.
+        """
+        async with asyncio.timeout(timeout_s):
+            while self._channel is not None:
+                self._request(self._channel)
+                try:
+                    return self._take(self._channel)
+                except BlockingIOError:
+                    await self._wait_readable(self._channel)
+        return None
+
+    def _request(self, channel: socket.socket) -> None:
+        if not self._owes_request:
+            return
+        self._owes_request = False
+        # If it died, what it sent before can still be received.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            channel.send(b"n")
+
+    def _take(self, channel: socket.socket) -> ReaderMessage | None:
+        try:
+            data, fds, _, _ = socket.recv_fds(channel, reader_process.MESSAGE_BYTES, 1)
+        except ConnectionResetError:
+            return None
+        if not data:
+            return None
+        fields = json.loads(data)
+        kind = fields.pop("type")
+        if kind == "hello":
+            self.pid, self._pidfd = fields["pid"], fds[0]
+        elif kind == "ring":
+            self._map(fields, fds[0])
+        elif kind == "frame":
+            assert self._slots is not None
+            self._owes_request = True
+            return ReaderMessage(kind, fields, self._slots[fields["slot"]].copy())
+        return ReaderMessage(kind, fields)
+
+    def _map(self, fields: dict[str, Any], fd: int) -> None:
+        shape = (fields["slots"], fields["height"], fields["width"], 3)
+        try:
+            memory = mmap.mmap(fd, int(np.prod(shape)), prot=mmap.PROT_READ)
+        finally:
+            os.close(fd)
+        self._slots = np.frombuffer(memory, dtype=np.uint8).reshape(shape)
+
+    async def _wait_readable(self, channel: socket.socket) -> None:
+        self._readable.clear()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(channel.fileno(), self._readable.set)
+        try:
+            await self._readable.wait()
+        finally:
+            if self._channel is not None:  # else `close` has removed it: the number may be another's by now
+                loop.remove_reader(channel.fileno())
+
+    async def close(self) -> None:
+        """Hang up: the reader takes leave of the server and ends, or is killed when it does not."""
+        self.closed = True
+        channel, self._channel = self._channel, None
+        pidfd, self._pidfd = self._pidfd, None
+        self._slots = None
+        if channel is not None:
+            asyncio.get_running_loop().remove_reader(channel.fileno())
+            self._readable.set()
+            channel.close()
+        if pidfd is not None:
+            try:
+                await self._ended(pidfd)
+            finally:
+                os.close(pidfd)
+
+    @staticmethod
+    async def _ended(pidfd: int) -> None:
+        """Wait until the process has ended (its descriptor is readable then); kill it if that takes long."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(pidfd, ended.set)
+        try:
+            async with asyncio.timeout(_END_TIMEOUT_S):
+                await ended.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            await asyncio.wait_for(ended.wait(), _END_TIMEOUT_S)
+        finally:
+            loop.remove_reader(pidfd)

@@ -1,0 +1,321 @@
+"""The process that decodes one live camera, and the small server that forks such processes.
+
+Run as a script with the descriptor of a control socket: it imports PyAV and NumPy once and then forks one
+reader for every socket that it is sent, so that a camera starts in milliseconds and no reader ever carries
+torch, the main script or the parent's descriptors. A reader decodes into shared memory (an anonymous file
+that vanishes with its last user) and talks over its socket, one JSON message a packet:
+
+    to the reader   {"url", "format", "options", "open_timeout_s", "read_timeout_s"}, then "n" for each frame
+                    that the parent is ready to take (it has copied the one before). End of file: end.
+    to the parent   hello (+ pidfd), opened, ring (+ memory), frame, error; the last two carry "dropped", the
+                    pictures given up since the one before, by cause
+
+When the parent is slow the oldest undelivered picture is dropped and counted: what is delivered is never
+older than the ring. Imports nothing of this project: it must start fast, and work from any directory.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import mmap
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import av
+import numpy as np
+
+SLOTS = 4
+MESSAGE_BYTES = 65536
+LINGER_S = 0.4
+"""How long a reader may take to say goodbye to the server once its parent has hung up."""
+QUICK_S = 0.005
+"""A packet that comes sooner than this after asking for it was waiting: it queued up while the stream was
+opened."""
+LATE_PARSERS = ("h264", "hevc")
+"""FFmpeg hands out an access unit of these when the first bytes of the next one arrive. So the first bytes of
+the one it hands out arrived when it handed out the one before."""
+
+
+def send_message(channel: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    """Send one message, and descriptors with it."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    channel.sendmsg([json.dumps(message).encode()], ancillary)
+
+
+class Outbox:
+    """The ring of pictures in shared memory, and which of them may be sent. Thread-safe.
+
+    At most one picture is with the parent (being copied), one being written, the rest waiting, oldest first.
+    """
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._shape = (0, 0)
+        self._slots: list[np.ndarray[Any, Any]] = []
+        self._free: list[int] = []
+        self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
+        self._taken: int | None = None
+        self._wanted = False
+        self._held = False
+        self._hold_number = 0
+        self._dropped: dict[str, int] = {}
+
+    def slot(self, height: int, width: int) -> tuple[int, np.ndarray[Any, Any]]:
+        """A slot to write a picture (height, width, 3) uint8 into, taken from the oldest waiting one if
+        need be."""
+        with self._lock:
+            if self._shape != (height, width):
+                self._resize(height, width)
+            if not self._free:
+                self._free.append(self._waiting.popleft()[0])
+                self._count("reader_backlog", 1)
+            index = self._free.pop()
+            return index, self._slots[index]
+
+    def _resize(self, height: int, width: int) -> None:
+        self._count("reader_backlog", len(self._waiting))
+        size = height * width * 3
+        fd = os.memfd_create("frames", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(fd, SLOTS * size)
+            memory = mmap.mmap(fd, SLOTS * size)
+            send_message(
+                self._channel, {"type": "ring", "height": height, "width": width, "slots": SLOTS}, (fd,)
+            )
+        finally:
+            os.close(fd)
+        pictures = np.frombuffer(memory, dtype=np.uint8).reshape(SLOTS, height, width, 3)
+        self._shape, self._slots = (height, width), list(pictures)
+        self._free, self._taken = list(range(SLOTS)), None
+        self._waiting.clear()
+
+    def publish(self, index: int, frame: dict[str, Any]) -> None:
+        """The picture in this slot is complete: send it when the parent wants one."""
+        with self._lock:
+            self._waiting.append((index, frame))
+            self._send()
+
+    def request(self) -> None:
+        """The parent has copied the picture that it was sent, if any, and wants the next."""
+        with self._lock:
+            if self._taken is not None:
+                self._free.append(self._taken)
+                self._taken = None
+            self._wanted = True
+            self._send()
+
+    def _send(self) -> None:
+        if self._wanted and self._waiting and not self._held:
+            self._taken, frame = self._waiting.popleft()
+            self._wanted = False
+            self._tell({"type": "frame", "slot": self._taken, **frame})
+
+    def hold(self) -> int:
+        """Keep what waits for a moment: it may turn out to be outdated. Gives a number for `release`."""
+        with self._lock:
+            self._held = True
+            self._hold_number += 1
+            return self._hold_number
+
+    def release(self, number: int | None = None) -> None:
+        """End the hold of that number, unless it was renewed since; without a number, end any."""
+        with self._lock:
+            if number is None or number == self._hold_number:
+                self._held = False
+                self._send()
+
+    def discard(self) -> None:
+        """Drop what waits: it is outdated. Its hold goes on."""
+        with self._lock:
+            self._hold_number += 1
+            self._free += [index for index, _ in self._waiting]
+            self._count("opening", len(self._waiting))
+            self._waiting.clear()
+
+    def dropped(self, cause: str, count: int) -> None:
+        """Count pictures that the parent will not get; it is told with the next one that it does get."""
+        with self._lock:
+            self._count(cause, count)
+
+    def _count(self, cause: str, count: int) -> None:
+        if count:
+            self._dropped[cause] = self._dropped.get(cause, 0) + count
+
+    def fail(self, name: str, text: str = "", *, timed_out: bool = False) -> None:
+        """Tell the parent why this reader ends."""
+        with self._lock:
+            self._tell({"type": "error", "name": name, "text": text, "timed_out": timed_out})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        dropped, self._dropped = self._dropped, {}
+        send_message(self._channel, {**message, "dropped": dropped})
+
+
+class Reader:
+    """Opens one camera, decodes it until it fails or the parent hangs up. Runs on the process's main
+    thread."""
+
+    def __init__(self, channel: socket.socket, order: dict[str, Any]) -> None:
+        self._channel, self._order = channel, order
+        self._outbox = Outbox(channel)
+        self._stop = threading.Event()
+        self._arrivals: dict[int | None, float] = {}
+        self._last_pts, self._pts_offset = -1, 0
+        self._opening = True
+
+    def run(self) -> None:
+        """Read the camera; whatever ends it is told to the parent as an error message."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        started, opened = time.monotonic(), False
+        try:
+            with self._open() as container:
+                opened = True
+                failure = (self._read(container), "")
+        except Exception as error:  # whatever it is, the parent decides what it means
+            failure = (type(error).__name__, getattr(error, "strerror", None) or str(error))
+        timed_out = not opened and time.monotonic() - started > 0.9 * self._order["open_timeout_s"]
+        if not self._stop.is_set():
+            self._outbox.fail(*failure, timed_out=timed_out)
+
+    def _listen(self) -> None:
+        """Hear the parent. When it hangs up or is gone: end, by force if FFmpeg does not come back."""
+        while self._channel.recv(16):
+            self._outbox.request()
+        self._stop.set()
+        time.sleep(LINGER_S)
+        os._exit(0)
+
+    def _open(self) -> Any:
+        order = self._order
+        return av.open(
+            order["url"],
+            format=order["format"],
+            options=order["options"],
+            timeout=(order["open_timeout_s"], order["read_timeout_s"]),
+        )
+
+    def _read(self, container: Any) -> str:
+        """Decode until the stream ends; gives the name of what ended it."""
+        if not container.streams.video:
+            return "NoVideo"
+        stream = container.streams.video[0]
+        stream.codec_context.thread_type = (
+            "NONE"  # frame threads hold back as many frames as there are threads
+        )
+        codec = stream.codec_context.name
+        send_message(self._channel, {"type": "opened", "codec": codec})
+        keyframe_seen = False
+        arrived = asked = time.time()
+        for packet in container.demux(stream):
+            now = time.time()
+            if self._stop.is_set() or packet.size == 0:  # FFmpeg's flush packet: the server hung up
+                break
+            self._arrivals[packet.pts] = arrived if codec in LATE_PARSERS else now
+            arrived = now
+            self._judge(now - asked)
+            keyframe_seen = keyframe_seen or packet.is_keyframe
+            if keyframe_seen:
+                self._decode(packet)
+            asked = time.time()
+        return "EndOfStream"
+
+    def _judge(self, waited_s: float) -> None:
+        """While opening: a packet that was there already makes the picture before it an outdated one."""
+        if not self._opening:
+            return
+        if waited_s < QUICK_S:
+            self._outbox.discard()
+        else:
+            self._opening = False
+            self._outbox.release()
+
+    def _decode(self, packet: Any) -> None:
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            self._outbox.dropped("corrupt", 1)
+            return
+        for frame in frames:
+            arrival_s = self._arrival_of(frame.pts)
+            if frame.is_corrupt:
+                self._outbox.dropped("corrupt", 1)
+            else:
+                self._deliver(frame, arrival_s)
+
+    def _arrival_of(self, pts: int | None) -> float:
+        """When the packet of this picture arrived; forgets it and all before it."""
+        arrival_s = self._arrivals.pop(pts, None)
+        if pts is not None:
+            for older in [key for key in self._arrivals if key is None or key < pts]:
+                found = self._arrivals.pop(older)
+                arrival_s = found if arrival_s is None else arrival_s
+        while len(self._arrivals) > 64:  # timestamps that jumped back, never decoded
+            self._arrivals.pop(next(iter(self._arrivals)))
+        return time.time() if arrival_s is None else arrival_s
+
+    def _deliver(self, frame: Any, arrival_s: float) -> None:
+        index, slot = self._outbox.slot(frame.height, frame.width)
+        plane = frame.reformat(format="rgb24").planes[0]
+        rows = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
+        slot.reshape(frame.height, -1)[:] = rows[: frame.height, : frame.width * 3]
+        self._last_pts = self._next_pts(frame.pts)
+        if self._opening:
+            hold = self._outbox.hold()
+            timer = threading.Timer(QUICK_S, self._outbox.release, (hold,))
+            timer.daemon = True
+            timer.start()
+        base = frame.time_base
+        frame_times = {"pts": self._last_pts, "time_base": [base.numerator, base.denominator]}
+        self._outbox.publish(index, {**frame_times, "arrival_s": arrival_s})
+
+    def _next_pts(self, pts: int | None) -> int:
+        """A timestamp that grows, also where the camera's are missing or jump back."""
+        if pts is None:
+            return self._last_pts + 1
+        if pts + self._pts_offset <= self._last_pts:
+            self._pts_offset = self._last_pts + 1 - pts
+        return pts + self._pts_offset
+
+
+def serve_camera(channel: socket.socket) -> None:
+    """The whole life of a reader process."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pidfd = os.pidfd_open(os.getpid())
+    send_message(channel, {"type": "hello", "pid": os.getpid()}, (pidfd,))
+    os.close(pidfd)
+    order = channel.recv(MESSAGE_BYTES)
+    if order:
+        Reader(channel, json.loads(order)).run()
+
+
+def serve(control: socket.socket) -> None:
+    """Fork a reader for every socket that comes in; return when the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; readers end when it hangs up
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    av.logging.set_level(None)
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 16, 1)
+        if not message:
+            return
+        with socket.socket(fileno=fds[0]) as channel:
+            if os.fork() == 0:
+                control.close()
+                try:
+                    serve_camera(channel)
+                except OSError:
+                    pass  # the parent is gone: nobody is left to tell
+                finally:
+                    os._exit(0)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as listener:
+        serve(listener)

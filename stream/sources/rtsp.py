@@ -1,0 +1,133 @@
+"""Live cameras: RTSP (TCP or UDP) and capture devices, each decoded by a process of its own.
+
+Owns the FFmpeg options of a live source and the watch over its reader: a reader that dies, or that brings no
+picture in time, is ended and becomes an error. Does not reconnect: that is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from fractions import Fraction
+from typing import Any
+
+from stream.errors import StreamError
+from stream.sources.base import DropCallback, SourceOptions, ignore_drops
+from stream.sources.errors import Failure, stream_error
+from stream.sources.reader import Reader, ReaderMessage
+from stream.sources.urls import SourceAddress
+from stream.types import Frame
+
+_GRACE_S = 1.0
+"""FFmpeg's own time limits speak first: they know more about what went wrong."""
+
+
+class _Closed(Exception):  # noqa: N818 - not an error: `close` was called while `frames` waited
+    pass
+
+
+class LiveSource:
+    """One connection to an RTSP server or a capture device. See `Source`."""
+
+    live = True
+
+    def __init__(self, camera: str, address: SourceAddress, options: SourceOptions) -> None:
+        self.camera = camera
+        self.on_drop: DropCallback = ignore_drops
+        self._address, self._options = address, options
+        self._reader = Reader()
+        self._seq = 0
+        self._discontinuity = False
+
+    @property
+    def reader_pid(self) -> int | None:
+        """The process that decodes this camera, once it runs."""
+        return self._reader.pid
+
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        """Open and read; ends by an error or by `close`: a live stream has no end. See `Source`."""
+        await self._reader.start(self._order())
+        limit_s = self._options.open_timeout_s + _GRACE_S
+        late = Failure("TimeoutError", timed_out=True)
+        try:
+            while True:
+                message = await self._receive(limit_s, late)
+                if message.type == "opened":
+                    limit_s, late = self._options.keyframe_timeout_s, Failure("NoPicture")
+                elif message.type == "frame":
+                    limit_s, late = self._options.read_timeout_s, Failure("TimeoutError")
+                    yield self._frame(message)
+        except _Closed:
+            return
+        finally:
+            await self.close()
+
+    async def _receive(self, limit_s: float, late: Failure) -> ReaderMessage:
+        """The next message that says how the reader fares. Raises StreamError for failures."""
+        deadline = time.monotonic() + limit_s
+        while True:
+            try:
+                message = await self._reader.receive(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise self._error(late) from None
+            if message is None:
+                if self._reader.closed:
+                    raise _Closed
+                raise self._error(Failure("ReaderDied"))
+            for cause, count in message.fields.pop("dropped", {}).items():
+                self.on_drop(cause, count)
+            if message.type == "error":
+                raise self._error(Failure(**message.fields))
+            if message.type == "ring":
+                self._discontinuity = self._seq > 0
+            elif message.type != "hello":
+                return message
+
+    def _frame(self, message: ReaderMessage) -> Frame:
+        assert message.image is not None
+        fields = message.fields
+        frame = Frame(
+            camera=self.camera,
+            seq=self._seq,
+            pts=fields["pts"],
+            time_base=Fraction(*fields["time_base"]),
+            captured_at_s=fields["arrival_s"],
+            image=message.image,
+            clock="arrival",
+            discontinuity=self._discontinuity,
+        )
+        self._seq += 1
+        self._discontinuity = False
+        return frame
+
+    def _error(self, failure: Failure) -> StreamError:
+        return stream_error(failure, self._address.url, live=True)
+
+    def _order(self) -> dict[str, Any]:
+        options = self._options
+        order: dict[str, Any] = {
+            "url": self._address.location,
+            "format": None,
+            "options": {},
+            "open_timeout_s": options.open_timeout_s,
+            "read_timeout_s": options.read_timeout_s,
+        }
+        if self._address.kind == "device":
+            order["format"] = "v4l2"
+            return order
+        order["options"] = {
+            "rtsp_transport": options.transport,
+            "allowed_media_types": "video",
+            # Without these FFmpeg reads seconds of video to guess the frame rate, and hands them out late.
+            "fpsprobesize": "0",
+            "analyzeduration": "100000",
+            "timeout": str(int(options.open_timeout_s * 1e6)),
+        }
+        if options.transport == "udp":
+            # A packet that is lost may hold back the ones behind it for so long, in microseconds.
+            order["options"] |= {"max_delay": "100000", "buffer_size": str(options.udp_buffer_bytes)}
+        return order
+
+    async def close(self) -> None:
+        """End the reader process; see `Source`."""
+        await self._reader.close()

@@ -1,0 +1,1 @@
+"""Real parts that several tests need: an RTSP server, clips to serve."""
