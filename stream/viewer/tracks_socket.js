@@ -1,0 +1,54 @@
+// The data: a WebSocket of tracked frames that comes back by itself.
+
+import { Backoff } from "./retry.js";
+
+export class TracksSocket {
+  #socket = null;
+  #camera = null;
+  #retry = null;
+  #backoff = new Backoff();
+  #onFrame;
+  #onReopen;
+  #wasLost = false;
+
+  open = false;
+
+  // onFrame(frame): each tracked frame. onReopen(): the server is back after it was lost.
+  constructor({ onFrame, onReopen }) {
+    this.#onFrame = onFrame;
+    this.#onReopen = onReopen;
+  }
+
+  follow(camera) {
+    this.#camera = camera;
+    this.#wasLost = false;
+    this.#backoff.reset();
+    this.#connect();
+  }
+
+  #connect() {
+    clearTimeout(this.#retry);
+    this.#socket?.close();
+    const url = new URL(`/ws/cameras/${encodeURIComponent(this.#camera)}/tracks`, location.href);
+    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(url);
+    this.#socket = socket;
+    this.open = false;
+    socket.onopen = () => {
+      if (socket !== this.#socket) return;
+      this.open = true;
+      this.#backoff.reset();
+      if (this.#wasLost) this.#onReopen();
+      this.#wasLost = false;
+    };
+    socket.onmessage = ({ data }) => {
+      if (socket === this.#socket) this.#onFrame(JSON.parse(data));
+    };
+    socket.onclose = () => {
+      if (socket !== this.#socket) return;
+      this.open = false;
+      this.#wasLost = true;
+      this.#retry = setTimeout(() => this.#connect(), this.#backoff.next());
+    };
+  }
+}

@@ -1,0 +1,120 @@
+// The picture: a WHEP client that keeps one <video> playing and comes back by itself.
+
+import { Backoff } from "./retry.js";
+
+const GATHERING_MS = 500;
+const DISCONNECTED_MS = 3000;
+
+export class WhepPlayer {
+  #video;
+  #camera = null;
+  #peer = null;
+  #session = null;
+  #retry = null;
+  #backoff = new Backoff();
+  #generation = 0;
+
+  // state: "connecting" | "playing" | "retrying"
+  state = "connecting";
+
+  constructor(video) {
+    this.#video = video;
+    addEventListener("pagehide", () => this.stop());
+  }
+
+  play(camera) {
+    this.stop();
+    this.#camera = camera;
+    this.#backoff.reset();
+    this.state = "connecting";
+    this.#connect();
+  }
+
+  restart() {
+    if (this.#camera !== null) this.play(this.#camera);
+  }
+
+  stop() {
+    this.#generation += 1;
+    clearTimeout(this.#retry);
+    this.#peer?.close();
+    this.#peer = null;
+    if (this.#session) fetch(this.#session, { method: "DELETE", keepalive: true }).catch(() => {});
+    this.#session = null;
+  }
+
+  async #connect() {
+    const generation = this.#generation;
+    const peer = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
+    this.#peer = peer;
+    const receiver = peer.addTransceiver("video", { direction: "recvonly" }).receiver;
+    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    peer.ontrack = ({ track }) => this.#show(track);
+    peer.onconnectionstatechange = () => this.#follow(peer, generation);
+    try {
+      await peer.setLocalDescription(await peer.createOffer());
+      await gathered(peer);
+      const answer = await this.#offer(peer.localDescription.sdp, generation);
+      if (generation === this.#generation) await peer.setRemoteDescription({ type: "answer", sdp: answer });
+    } catch (error) {
+      if (generation === this.#generation) this.#again(error.retryAfterMs);
+    }
+  }
+
+  async #offer(sdp, generation) {
+    const response = await fetch(`/whep/${encodeURIComponent(this.#camera)}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/sdp" },
+      body: sdp,
+    });
+    if (response.status !== 201) {
+      const after = Number(response.headers.get("Retry-After"));
+      throw Object.assign(new Error(`WHEP ${response.status}`), { retryAfterMs: after ? after * 1000 : undefined });
+    }
+    const session = response.headers.get("Location");
+    if (generation === this.#generation) this.#session = session;
+    else fetch(session, { method: "DELETE" }).catch(() => {});
+    return response.text();
+  }
+
+  #show(track) {
+    this.#video.srcObject = new MediaStream([track]);
+    this.#video.play().catch(() => {
+      // Autoplay may be refused until the person touches the page; a muted video normally is not.
+      addEventListener("pointerdown", () => this.#video.play().catch(() => {}), { once: true });
+    });
+  }
+
+  #follow(peer, generation) {
+    if (generation !== this.#generation) return;
+    clearTimeout(this.#retry);
+    if (peer.connectionState === "connected") {
+      this.state = "playing";
+      this.#backoff.reset();
+    } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
+      this.#again();
+    } else if (peer.connectionState === "disconnected") {
+      this.#retry = setTimeout(() => this.#again(), DISCONNECTED_MS);
+    }
+  }
+
+  #again(afterMs) {
+    const wait = afterMs ?? this.#backoff.next();
+    this.stop();
+    this.state = "retrying";
+    this.#retry = setTimeout(() => this.#connect(), wait);
+  }
+}
+
+// Resolves once the peer knows its own addresses, or soon after: the server finds them by itself too.
+function gathered(peer) {
+  if (peer.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, GATHERING_MS);
+    peer.addEventListener("icegatheringstatechange", () => {
+      if (peer.iceGatheringState !== "complete") return;
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
