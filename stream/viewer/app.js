@@ -130,7 +130,7 @@ function drawObjects() {
   const byLabel = new Map();
   for (const { label } of tracks) byLabel.set(label, (byLabel.get(label) ?? 0) + 1);
   const counts = [...byLabel].sort((a, b) => b[1] - a[1]);
-  $("objects-detail").textContent = counts.map(([label, count]) => `${count} ${label}`).join(", ");
+  $("objects-detail").textContent = counts.map(([label, count]) => `${label} ${count}`).join(" · ");
   $("objects-detail").title = $("objects-detail").textContent;
 }
 
@@ -147,7 +147,7 @@ function drawReport() {
   if (camera) {
     const dropped = Object.values(camera.dropped).reduce((sum, count) => sum + count, 0);
     $("reconnects").textContent = String(camera.reconnects);
-    $("drops").textContent = `${dropped.toLocaleString()} of ${camera.received.toLocaleString()} frames dropped`;
+    $("drops").textContent = `${dropped.toLocaleString()} skipped of ${camera.received.toLocaleString()}`;
     const size = newest ? `${newest.width}×${newest.height}` : "";
     $("camera-facts").textContent = [size, camera.url].filter(Boolean).join(" · ");
   }

@@ -29,7 +29,7 @@ export class SlidingWindow {
     this.#trim(now);
     if (this.#samples.length < 2) return null;
     const span = Math.max(now - this.#samples[0][0], 1);
-    return (1000 * this.#samples.length) / span;
+    return (1000 * (this.#samples.length - 1)) / span;
   }
 
   // The value that the share q (0 to 1) of the samples does not exceed, or null where there is none.

@@ -2,7 +2,6 @@
 
 import { Backoff } from "./retry.js";
 
-const GATHERING_MS = 500;
 const DISCONNECTED_MS = 3000;
 
 export class WhepPlayer {
@@ -53,7 +52,7 @@ export class WhepPlayer {
     peer.onconnectionstatechange = () => this.#follow(peer, generation);
     try {
       await peer.setLocalDescription(await peer.createOffer());
-      await gathered(peer);
+      // The offer goes out without waiting for this browser's own addresses: its checks reveal them.
       const answer = await this.#offer(peer.localDescription.sdp, generation);
       if (generation === this.#generation) await peer.setRemoteDescription({ type: "answer", sdp: answer });
     } catch (error) {
@@ -104,17 +103,4 @@ export class WhepPlayer {
     this.state = "retrying";
     this.#retry = setTimeout(() => this.#connect(), wait);
   }
-}
-
-// Resolves once the peer knows its own addresses, or soon after: the server finds them by itself too.
-function gathered(peer) {
-  if (peer.iceGatheringState === "complete") return Promise.resolve();
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, GATHERING_MS);
-    peer.addEventListener("icegatheringstatechange", () => {
-      if (peer.iceGatheringState !== "complete") return;
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
