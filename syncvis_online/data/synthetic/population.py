@@ -1,0 +1,209 @@
+"""Who is in the world: spawns actors for ever, removes those that have left, keeps the number in bounds.
+
+Ids count up and are never given twice. At most `level.objects[1]` actors are alive, so never more are seen;
+enough are kept in the picture for `level.objects[0]` to be seen. While no two actors share one look, the next one
+is made a look-alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from syncvis_online.data.synthetic.actors import Actor
+from syncvis_online.data.synthetic.animals import draw_bird, draw_dog
+from syncvis_online.data.synthetic.background import Layout
+from syncvis_online.data.synthetic.bicycle import draw_bicycle
+from syncvis_online.data.synthetic.camera import Camera, Light
+from syncvis_online.data.synthetic.level import LevelConfig
+from syncvis_online.data.synthetic.looks import Look
+from syncvis_online.data.synthetic.person import draw_person
+from syncvis_online.data.synthetic.vehicles import draw_car, draw_truck
+from syncvis_online.types import LABELS
+
+_MARGIN = 1.03
+
+
+class Population:
+    """`actors` are alive, in no order; `step` moves the world on by `dt_s`."""
+
+    def __init__(self, level: LevelConfig, camera: Camera, light: Light, layout: Layout, seed: int) -> None:
+        self._level, self._camera, self._light, self._layout = level, camera, light, layout
+        self._seed = seed
+        self._rng = np.random.default_rng([seed, 101])
+        self._next_id = 1
+        self._next_appearance = 1
+        self.actors: list[Actor] = []
+        self._target = self._draw_target()
+        while len(self.actors) < self._target:
+            self._spawn(self._target - len(self.actors), inside=True)
+
+    def step(self, dt_s: float) -> None:
+        for actor in self.actors:
+            if actor.leader is None:
+                actor.advance(dt_s, self._level)
+        for actor in self.actors:
+            if actor.leader is not None:
+                actor.advance(dt_s, self._level)
+        gone = {a.track_id for a in self.actors if a.leaving(self._camera)}
+        if gone:
+            self.actors = [a for a in self.actors if a.track_id not in gone]
+            for actor in self.actors:
+                if actor.leader is not None and actor.leader.track_id in gone:
+                    self._release(actor)
+        if self._rng.random() < 0.1 * dt_s:
+            self._target = self._draw_target()
+        while len(self.actors) < self._target:
+            self._spawn(self._target - len(self.actors), inside=False)
+
+    def _release(self, actor: Actor) -> None:
+        """The leader has left the picture: follow it out on one's own."""
+        assert actor.leader is not None
+        actor.speed_mps = max(actor.leader.speed_mps, 0.5)
+        actor.pace_mps = actor.leader.pace_mps
+        actor.leader = None
+
+    def _draw_target(self) -> int:
+        low, high = self._level.objects
+        return int(self._rng.integers(max(low + 2, high - 2), high + 1))
+
+    def _spawn(self, room: int, *, inside: bool) -> None:
+        if self._spawn_lookalike(inside=inside):
+            return
+        weights = np.asarray(self._level.class_weights)
+        label = LABELS[int(self._rng.choice(len(LABELS), p=weights / weights.sum()))]
+        if label == "bicycle" and room < 2:
+            label = "person"
+        leader = self._add(self._draw_look(label), self._appearance(), inside=inside)
+        if label == "bicycle":
+            self._add_rider(leader)
+        elif room >= 2 and label == "dog" and self._rng.random() < 0.5:
+            self._add_companion(leader, self._draw_look("person"), self._appearance())
+        elif room >= 2 and label == "person" and self._rng.random() < self._level.group_probability:
+            twin_too = self._rng.random() < self._level.lookalike_probability
+            look = leader.look if twin_too else self._draw_look("person")
+            self._add_companion(leader, look, leader.appearance if twin_too else self._appearance())
+
+    def _spawn_lookalike(self, *, inside: bool) -> bool:
+        """Add a twin of one who is alone, always when no two are alike, else with the level's probability."""
+        shared = Counter(a.appearance for a in self.actors)
+        alone = [a for a in self.actors if shared[a.appearance] == 1 and a.look.label != "bicycle" and a.mode != "ride"]
+        needed = max(shared.values(), default=0) < 2
+        if not alone or not (needed or self._rng.random() < self._level.lookalike_probability):
+            return False
+        twin = alone[int(self._rng.integers(len(alone)))]
+        self._add(twin.look, twin.appearance, inside=inside)
+        return True
+
+    def _appearance(self) -> int:
+        self._next_appearance += 1
+        return self._next_appearance - 1
+
+    def _draw_look(self, label: str) -> Look:
+        rng = self._rng
+        if label == "person":
+            return draw_person(rng)
+        if label == "bicycle":
+            return draw_bicycle(rng)
+        if label == "car":
+            return draw_car(rng, lights_on=self._light.lit_windows > 0.2)
+        if label == "truck":
+            return draw_truck(rng)
+        return draw_dog(rng) if label == "dog" else draw_bird(rng)
+
+    def _depths(self, look: Look) -> tuple[float, float]:
+        """The depths at which every silhouette of the look keeps within the level's heights."""
+        low, high = self._level.height_fraction
+        shortest, tallest = look.heights_m
+        near = self._camera.focal * tallest * _MARGIN / high
+        far = min(self._camera.focal * shortest / (low * _MARGIN), self._layout.backdrop_m - 1.5)
+        near = max(near, self._camera.depth_of_ground(0.99)) if look.label != "bird" else near
+        return near, max(far, near)
+
+    def _draw_depth(self, look: Look, limits: tuple[float, float]) -> float:
+        rng, (low, high) = self._rng, self._level.height_fraction
+        if look.label in ("car", "truck"):
+            road = self._layout.road
+            lane = 0.28 if rng.random() < 0.5 else 0.72
+            z = road[0] + (road[1] - road[0]) * (lane + float(rng.uniform(-0.06, 0.06)))
+        elif look.label == "bird":
+            z = limits[0] + (limits[1] - limits[0]) * float(rng.uniform(0.35, 1.0))
+        else:
+            split = low + 0.25 * (high - low)
+            far = rng.random() < self._level.far_share
+            share = float(rng.uniform(low, split) if far else split + (high - split) * rng.beta(1.3, 1.6))
+            z = self._camera.focal * 1.75 / share
+        return min(max(z, limits[0]), limits[1])
+
+    def _speed(self, label: str) -> float:
+        level = self._level
+        ranges = {"person": level.walk_speed_mps, "dog": level.walk_speed_mps, "bicycle": level.ride_speed_mps,
+                  "car": level.drive_speed_mps, "truck": level.drive_speed_mps, "bird": level.fly_speed_mps}  # fmt: skip
+        return float(self._rng.uniform(*ranges[label]))
+
+    def _add(self, look: Look, appearance: int, *, inside: bool) -> Actor:
+        rng, camera = self._rng, self._camera
+        limits = self._depths(look)
+        z = self._draw_depth(look, limits)
+        right = bool(rng.random() < 0.5)
+        if look.label in ("car", "truck"):
+            right = z < sum(self._layout.road) / 2
+            limits = (z, z)
+        half = camera.half_width_m(z)
+        x = float(rng.uniform(-0.92, 0.92)) * half
+        if not inside:
+            reach = (max(-look.extent[0], look.extent[1]) + 0.02 * z) * float(rng.uniform(1.0, 1.05))
+            x = -(half + reach) if right else half + reach
+        drift = float(rng.normal(0, 0.12)) if look.label in ("person", "dog", "bicycle") else 0.0
+        altitude = 0.0
+        if look.label == "bird":
+            limits = (z, z)
+            y = float(rng.uniform(0.10, 0.6))
+            altitude = max(0.8, (camera.ground_y(z) - y) / camera.scale(z))
+        return self._register(
+            Actor(
+                track_id=self._next_id, appearance=appearance, look=look,
+                rng=np.random.default_rng([self._seed, 102, self._next_id]), x_m=x, z_m=z, z_range=limits,
+                speed_mps=self._speed(look.label), direction=drift if right else math.pi - drift, altitude_m=altitude,
+            )
+        )  # fmt: skip
+
+    def _register(self, actor: Actor) -> Actor:
+        self._next_id += 1
+        self.actors.append(actor)
+        return actor
+
+    def _add_rider(self, bicycle: Actor) -> None:
+        """Three bicycles in four are ridden, the others are pushed."""
+        ridden = self._rng.random() < 0.75
+        if not ridden:
+            bicycle.speed_mps = bicycle.pace_mps = min(self._speed("person"), bicycle.speed_mps)
+        look = self._draw_look("person")
+        near, far = self._depths(look)
+        low, high = max(near, bicycle.z_range[0]) + 0.3, min(far, bicycle.z_range[1])
+        bicycle.z_range = (low, max(high, low))
+        bicycle.z_m = min(max(bicycle.z_m, low), bicycle.z_range[1])
+        offset = (0.0, -0.02) if ridden else (-0.15, -0.28)
+        self._attach(bicycle, look, self._appearance(), offset, "ride" if ridden else "walk")
+
+    def _add_companion(self, leader: Actor, look: Look, appearance: int) -> None:
+        side = 1.0 if self._rng.random() < 0.5 else -1.0
+        offset = (float(self._rng.uniform(-0.5, 0.5)), side * float(self._rng.uniform(0.5, 0.9)))
+        self._attach(leader, look, appearance, offset, "walk")
+
+    def _attach(
+        self, leader: Actor, look: Look, appearance: int, offset: tuple[float, float], mode: str
+    ) -> None:
+        near, far = self._depths(look)
+        z = min(max(leader.z_m + offset[1], near), far)
+        side = 1.0 if math.cos(leader.direction) >= 0 else -1.0
+        self._register(
+            Actor(
+                track_id=self._next_id, appearance=appearance, look=look,
+                rng=np.random.default_rng([self._seed, 102, self._next_id]), x_m=leader.x_m + side * offset[0], z_m=z,
+                z_range=(near, far), speed_mps=leader.speed_mps, direction=leader.direction, leader=leader,
+                offset=offset, mode=mode,
+            )
+        )  # fmt: skip
