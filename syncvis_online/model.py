@@ -61,8 +61,8 @@ class SyncVIS(nn.Module):
         return carried
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Size (H, W) at which a picture is encoded: the short side fixed, the long a multiple of 32."""
+        """Size (H, W) at which a picture is encoded: the short side fixed, the long a multiple of 32 below its shape."""
         short = self.config.short_side
-        long = round(short * max(height, width) / min(height, width) / 32) * 32
+        long = int(short * max(height, width) / min(height, width) / 32) * 32
         long = int(np.clip(long, short, 2 * short))
         return (short, long) if height <= width else (long, short)

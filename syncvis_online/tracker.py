@@ -93,18 +93,18 @@ class SlotTracker:
         `times_s`: the stream's time of each frame of the window, seconds, oldest first.
         """
         prediction = output.layers[-1].video
-        probability = prediction.logits[row].float().softmax(-1)[:, :-1].numpy()
+        probability = prediction.logits[row].float().softmax(-1)[:, :-1].cpu().numpy()
         answered: list[list[Detection]] = []
         for t in range(len(times_s) - answers, len(times_s)):
             maps = features.mask_features[row, t]
-            logits = torch.einsum("nc,chw->nhw", prediction.embeds[row], maps).float().numpy()
+            logits = torch.einsum("nc,chw->nhw", prediction.embeds[row], maps).float().cpu().numpy()
             candidates = self._candidates(probability, logits)
             state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
             answered.append([
                 Detection(int(state.track_ids[j]), int(candidates.label[j]), float(candidates.score[j]),
                           candidates.logits[j]) for j in seen
             ])  # fmt: skip
-            state = self._carry(state, output.video_queries[row].float(), seen)
+            state = self._carry(state, output.video_queries[row], seen)
         return answered, state
 
     def _candidates(self, probability: NDArray[np.float32], logits: NDArray[np.float32]) -> _Candidates:
@@ -146,8 +146,8 @@ class SlotTracker:
         gone = state.confirmed & (now_s - state.last_seen_s > self.config.max_lost_s)
         if not gone.any():
             return state
-        learned = self.model.decoder.video_query.detach().float()
-        queries = torch.where(torch.from_numpy(gone)[:, None], learned, state.queries)
+        learned = self.model.decoder.video_query.detach()
+        queries = torch.where(torch.from_numpy(gone)[:, None].to(learned.device), learned, state.queries)
         return replace(state, queries=queries, track_ids=np.where(gone, FREE, state.track_ids))
 
     def _without_duplicates(self, found: _Candidates, slots: NDArray[np.intp], taken: Sequence[int]) -> list[int]:
@@ -163,7 +163,7 @@ class SlotTracker:
         if not self.config.carry or not seen:
             return state
         queries = state.queries.clone()
-        index = torch.as_tensor(list(seen))
+        index = torch.as_tensor(list(seen), device=after.device)
         queries[index] = after[index]
         return replace(state, queries=queries)
 

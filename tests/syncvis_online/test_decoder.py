@@ -1,0 +1,135 @@
+"""Properties of the encoder and the synchronized decoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from syncvis_online.decoder import blocked_by, confidence, most_confident
+from syncvis_online.model import SyncVIS
+from tests.syncvis_online.models import TINY, pictures, tiny_model
+
+
+def batch(count: int, seed: int = 0) -> torch.Tensor:
+    frames = pictures(count, seed, size=(64, 96))
+    return torch.stack([torch.from_numpy(f).permute(2, 0, 1) for f in frames])
+
+
+def test_batched_windows_equal_single_windows() -> None:
+    model = tiny_model()
+    with torch.inference_mode():
+        features = model.encode(batch(6))
+        index = torch.tensor([[0, 1, 2], [3, 4, 5], [1, 3, 5]])
+        together = model.decode(features.windows(index))
+        for b in range(3):
+            alone = model.decode(features.windows(index[b : b + 1]))
+            for x, y in zip(together.layers, alone.layers, strict=True):
+                torch.testing.assert_close(x.video.logits[b], y.video.logits[0])
+                torch.testing.assert_close(x.frame.embeds[b], y.frame.embeds[0])
+            torch.testing.assert_close(together.video_queries[b], alone.video_queries[0])
+
+
+def test_shapes_and_depths() -> None:
+    model = tiny_model()
+    with torch.inference_mode():
+        features = model.encode(batch(4))
+        output = model.decode(features.windows(torch.tensor([[0, 1], [2, 3]])))
+    assert features.sizes == ((2, 3), (4, 6), (8, 12))
+    assert features.mask_features.shape == (4, 8, 16, 24)
+    assert len(output.layers) == TINY.layers + 1
+    assert output.layers[0].frame.logits.shape == (2, 2, TINY.queries, len(TINY.labels) + 1)
+    assert output.layers[0].video.embeds.shape == (2, TINY.queries, TINY.mask_channels)
+
+
+def test_resized_mask_features_give_the_resized_masks() -> None:
+    """Bilinear resizing commutes with the product over channels, so the cheap attention masks are exact."""
+    model = tiny_model()
+    with torch.inference_mode():
+        features = model.encode(batch(1))
+        embeds = torch.randn(5, TINY.mask_channels, dtype=torch.float64)
+        full = torch.einsum("nc,chw->nhw", embeds, features.mask_features[0])
+        for size, maps in zip(features.sizes, features.level_masks, strict=True):
+            late = torch.nn.functional.interpolate(full[None], size=size, mode="bilinear", align_corners=False)
+            torch.testing.assert_close(embeds @ maps[0], late[0].flatten(1))
+
+
+def test_without_synchronization_a_branch_does_not_see_the_other() -> None:
+    """lambda = 0: changing the video queries leaves the frame predictions alone, and only then."""
+    for weight, same in ((0.0, True), (0.2, False)):
+        model = tiny_model(config=replace(TINY, synchronize_weight=weight))
+        with torch.inference_mode():
+            features = model.encode(batch(2)).windows(torch.tensor([[0, 1]]))
+            v = model.decoder.video_query[None]
+            a, b = model.decode(features, v), model.decode(features, v + 1.0)
+        assert torch.equal(a.layers[-1].frame.logits, b.layers[-1].frame.logits) is same
+        assert not torch.equal(a.layers[-1].video.logits, b.layers[-1].video.logits)
+
+
+def test_one_frame_sees_only_itself_without_synchronization() -> None:
+    model = tiny_model(config=replace(TINY, synchronize_weight=0.0))
+    with torch.inference_mode():
+        features = model.encode(batch(3))
+        ab = model.decode(features.windows(torch.tensor([[0, 1]])))
+        ac = model.decode(features.windows(torch.tensor([[0, 2]])))
+    torch.testing.assert_close(ab.layers[-1].frame.logits[0, 0], ac.layers[-1].frame.logits[0, 0])
+    assert not torch.equal(ab.layers[-1].video.logits, ac.layers[-1].video.logits)
+
+
+def test_one_set_of_weights_serves_both_branches() -> None:
+    """On a window of one frame, lambda = 0 and equal queries, both branches say the same."""
+    model = tiny_model(config=replace(TINY, synchronize_weight=0.0))
+    decoder = model.decoder
+    with torch.inference_mode():
+        decoder.video_position.copy_(decoder.frame_position)
+        output = model.decode(model.encode(batch(1)).windows(torch.tensor([[0]])), decoder.frame_query[None])
+    torch.testing.assert_close(output.layers[-1].frame.embeds[:, 0], output.layers[-1].video.embeds)
+
+
+def test_aggregation_takes_the_stated_share() -> None:
+    """v <- (1 - lambda) v + lambda MHA(FFN_v(v), R_f, R_f), with R_f the top Nk of every frame."""
+    model = tiny_model()
+    layer, config = model.decoder.layers[0], model.config
+    torch.manual_seed(1)
+    f, v = torch.randn(1, 2, 10, 16, dtype=torch.float64), torch.randn(1, 10, 16, dtype=torch.float64)
+    logits = torch.randn(1, 2, 10, 7, dtype=torch.float64)
+    with torch.inference_mode():
+        chosen = []
+        for t in range(2):
+            score = logits[0, t].softmax(-1)[:, :-1].sort(-1).values[:, -2:].sum(-1)
+            chosen.append(f[0, t][score.argsort(descending=True)[: config.synchronize_top_k]])
+        reference = torch.cat(chosen)[None]
+        wanted = 0.8 * v + 0.2 * layer.frame_to_video(layer.video_ffn(v), reference, reference)
+        torch.testing.assert_close(layer.aggregate_frames(f, v, logits), wanted)
+
+
+def test_confidence_kinds() -> None:
+    logits = torch.tensor([[0.6, 0.3, 0.05, 0.05]]).log()
+    assert float(confidence(logits, "top2")) == pytest.approx(0.9)
+    assert float(confidence(logits, "top1")) == pytest.approx(0.6)
+    queries = torch.arange(4.0)[:, None]
+    sure = torch.tensor([[9.0, 0, 0], [0, 0, 9], [5, 0, 0], [0, 0, 0]])
+    assert most_confident(queries, sure, 2, "top1").flatten().tolist() == [0.0, 2.0]
+
+
+def test_a_row_that_blocks_everything_is_opened() -> None:
+    mask = blocked_by(torch.tensor([[-1.0, -2.0, -3.0], [-1.0, 2.0, -3.0]]))
+    assert mask.tolist() == [[False, False, False], [True, False, True]]
+
+
+def test_first_window_starts_from_the_carried_learned_query() -> None:
+    model: SyncVIS = tiny_model()
+    with torch.inference_mode():
+        features = model.encode(batch(1)).windows(torch.tensor([[0]]))
+        q = model.decoder.video_query
+        wanted = (q + q @ model.propagate.weight.T)[None]
+        torch.testing.assert_close(model.initial_queries(features), wanted)
+
+
+def test_input_size_keeps_the_shape_of_the_picture() -> None:
+    model = SyncVIS(replace(TINY, short_side=192))
+    assert model.input_size(360, 640) == (192, 320)
+    assert model.input_size(480, 640) == (192, 256)
+    assert model.input_size(640, 480) == (256, 192)
+    assert model.input_size(100, 4000) == (192, 384)

@@ -1,0 +1,121 @@
+"""Streaming gives what a plain reference gives that encodes all frames at once and knows no cache and no windows
+code of ours: each window is cut out of one batch of features, and each slot's rule is applied by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from stream.engine import TorchEngine
+from stream.types import Frame
+from stream.window import RollingWindows
+from syncvis_online.config import TrackerConfig
+from syncvis_online.features import FrameFeatures
+from syncvis_online.masks import tracks_of
+from syncvis_online.online import OnlineTracker
+from tests.syncvis_online.models import pictures, tiny_checkpoint
+
+FPS = 10.0
+TRACKER = TrackerConfig(
+    window_frames=3, stride=1, birth_score=0.05, keep_score=0.04, max_lost_s=0.35, duplicate_iou=0.9, min_area=1
+)
+
+
+def reference(tracker: OnlineTracker, images: list[np.ndarray]) -> tuple[list[dict[int, str]], list[torch.Tensor]]:
+    """Ids (with their masks) and final class logits of each window, the long way round."""
+    config, slots, model = tracker.config, tracker.slots, tracker.model
+    with torch.inference_mode():
+        everything = model.encode(torch.cat([tracker.prepare(image) for image in images]))
+    state, ids, logits = slots.initial_state(), [], []
+    for last in range(config.stride - 1, len(images), config.stride):
+        frames = list(range(max(0, last - config.window_frames + 1), last + 1))
+        window: FrameFeatures = everything.windows(torch.tensor([frames]))
+        with torch.inference_mode():
+            output = model.decode(window, (state.queries + model.propagate(state.queries))[None])
+        answers = min(config.stride, len(frames))
+        detections, state = slots.update(window, output, 0, [f / FPS for f in frames], answers, state)
+        logits.append(output.layers[-1].video.logits[0])
+        for found in detections:
+            tracks = tracks_of(found, images[0].shape[:2], tracker.labels)
+            ids.append({t.track_id: t.mask["counts"] for t in tracks})
+    return ids, logits
+
+
+@pytest.mark.parametrize(("window_frames", "stride"), [(1, 1), (2, 1), (3, 1), (3, 3), (3, 2)])
+def test_streaming_equals_the_reference(window_frames: int, stride: int) -> None:
+    config = replace(TRACKER, window_frames=window_frames, stride=stride)
+    images = pictures(12)
+    tracker = OnlineTracker(tiny_checkpoint(config))
+    wanted, _ = reference(tracker, images)
+    got = [{t.track_id: t.mask["counts"] for t in f.tracks} for f in tracker.track_video(images, FPS)]
+    assert got == wanted
+    assert sum(len(frame) for frame in got) >= 8, "a test of trackers that see nothing would prove nothing"
+
+
+def test_the_engine_equals_the_reference_to_1e_5_on_logits() -> None:
+    """The live path: the pipeline's windows and the engine's cache, logits compared at every window."""
+    images = pictures(12, seed=3)
+    tracker = OnlineTracker(tiny_checkpoint(TRACKER, seed=2))
+    wanted_ids, wanted_logits = reference(tracker, images)
+    seen: list[torch.Tensor] = []
+    decode = tracker.slots.decode
+
+    def recording(*args):  # type: ignore[no-untyped-def]
+        output = decode(*args)
+        seen.append(output.layers[-1].video.logits[0])
+        return output
+
+    tracker.slots.decode = recording  # type: ignore[method-assign]
+    engine, windows, ids = TorchEngine(tracker), RollingWindows(3, 1, max_gap_s=1.0), []
+    for i, image in enumerate(images):
+        window = windows.push(Frame("a", i, i, Fraction(1, 10), i / FPS, image))
+        assert window is not None
+        for answered in engine.process(window).frames:
+            assert answered.seq == i
+            ids.append({t.track_id: t.mask["counts"] for t in answered.tracks})
+    assert ids == wanted_ids
+    worst = max(float((a - b).abs().max()) for a, b in zip(seen, wanted_logits, strict=True))
+    assert worst < 1e-5
+    assert sum(map(len, ids)) >= 12
+
+
+def test_each_frame_is_encoded_once_and_nothing_is_kept_for_long() -> None:
+    tracker = OnlineTracker(tiny_checkpoint(TRACKER))
+    encoded = []
+    encode = tracker.encode
+
+    def counting(prepared: torch.Tensor) -> FrameFeatures:
+        encoded.append(prepared)
+        return encode(prepared)
+
+    tracker.encode = counting  # type: ignore[method-assign]
+    engine, windows = TorchEngine(tracker), RollingWindows(3, 1, max_gap_s=1.0)
+    for i, image in enumerate(pictures(10)):
+        window = windows.push(Frame("a", i, i, Fraction(1, 10), i / FPS, image))
+        assert window is not None
+        engine.process(window)
+        assert len(engine._cameras["a"].features) <= 3
+    assert len(encoded) == 10
+
+
+def test_cameras_do_not_share_state() -> None:
+    """Two cameras through one engine give what each gives alone."""
+    clips = {"a": pictures(6, seed=1), "b": pictures(6, seed=2)}
+
+    def run(cameras: list[str]) -> dict[str, list[tuple]]:
+        engine = TorchEngine(OnlineTracker(tiny_checkpoint(TRACKER)))
+        windows = {c: RollingWindows(3, 1, max_gap_s=1.0) for c in cameras}
+        out: dict[str, list[tuple]] = {c: [] for c in cameras}
+        for i in range(6):
+            for c in cameras:
+                window = windows[c].push(Frame(c, i, i, Fraction(1, 10), i / FPS, clips[c][i]))
+                assert window is not None
+                out[c] += [tuple((t.track_id, t.mask["counts"]) for t in f.tracks) for f in engine.process(window).frames]
+        return out
+
+    together = run(["a", "b"])
+    assert together == {**run(["a"]), **run(["b"])}
