@@ -1,0 +1,1 @@
+"""Measuring a tracker on labelled videos and photographs."""
