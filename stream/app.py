@@ -1,68 +1,62 @@
 """The service: all cameras of one config behind one engine. Owns their start and their end.
 
-Knows nothing about HTTP: `stream.server.create_app(service, registry)` shows a Service to the world.
+Knows nothing about HTTP: `stream.server.create_app(service)` shows a Service to the world.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Self
 
 from prometheus_client import CollectorRegistry
 
+from stream.camera import CameraSource
+from stream.config import CameraConfig, ServeConfig
 from stream.engine import Engine
+from stream.errors import SyncVISError
 from stream.hub import Hub
+from stream.metrics import Metrics
+from stream.pipeline import CameraPipeline
+from stream.scheduler import Scheduler
+from stream.sources import ReconnectPolicy, mask_url
+from stream.statistics import CameraStatistics, CameraStatus, LatencyMs
 
+__all__ = ["CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
-@dataclass(frozen=True, slots=True)
-class LatencyMs:
-    """Capture-to-publish latency in milliseconds over the newest frames (a bounded window)."""
+_log = logging.getLogger(__name__)
 
-    p50: float
-    p95: float
-    p99: float
-
-
-@dataclass(frozen=True, slots=True)
-class CameraStatus:
-    """One camera as of now. `url` is masked; `latency_ms` is None before the first published frame.
-
-    `received`, `processed`, `dropped` (by cause) and `reconnects` count since the start; `fps` is of
-    published frames over the last seconds; `last_error` is one line, or None.
-    """
-
-    name: str
-    url: str
-    up: bool
-    received: int
-    processed: int
-    fps: float
-    reconnects: int
-    active_tracks: int
-    subscribers: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    latency_ms: LatencyMs | None = None
-    last_error: str | None = None
-
-
-class CameraPipeline:
-    """One camera, source to hub. The server needs `name`, `hub` and `status()`."""
-
-    name: str
-    hub: Hub
-
-    def status(self) -> CameraStatus:
-        """The camera as of now."""
-        raise NotImplementedError
+CLOSE_TIMEOUT_S = 1.5
+"""What cameras and the engine each get to end by themselves before they are cancelled."""
 
 
 class Service:
-    """All cameras of one config. Use `async with`, or `start()` and `close()`."""
+    """All cameras of one config. Use `async with`, or `start()` and then `close()`, once.
 
-    cameras: Mapping[str, CameraPipeline]
-    engine: Engine
-    registry: CollectorRegistry
+    Raises ConfigError when an address or the stride is wrong.
+    """
+
+    def __init__(
+        self, config: ServeConfig, engine: Engine, *, registry: CollectorRegistry | None = None
+    ) -> None:
+        self.config = config
+        self.engine = engine
+        self.registry = registry or CollectorRegistry()
+        self._metrics = Metrics(self.registry)
+        self._scheduler = Scheduler(engine)
+        self._statistics: dict[str, CameraStatistics] = {}
+        self.cameras: Mapping[str, CameraPipeline] = {
+            name: self._pipeline(name, camera) for name, camera in config.cameras.items()
+        }
+        self._running: asyncio.Task[None] | None = None
+
+    def _pipeline(self, name: str, camera: CameraConfig) -> CameraPipeline:
+        statistics = CameraStatistics(name, mask_url(camera.url), self._metrics)
+        self._statistics[name] = statistics
+        source = CameraSource(camera, statistics, policy=ReconnectPolicy())
+        return CameraPipeline(source, self._scheduler, statistics, self.config.pipeline)
 
     def hub(self, camera: str) -> Hub:
         """The hub of a camera. Raises KeyError when there is no such camera."""
@@ -73,16 +67,53 @@ class Service:
         return tuple(camera.status() for camera in self.cameras.values())
 
     async def start(self) -> None:
-        """Start all cameras; returns at once (a camera that cannot be reached is retried)."""
-        raise NotImplementedError
+        """Start all cameras; returns at once (a camera that cannot be reached is tried again and again)."""
+        self._scheduler.start()
+        self._running = asyncio.create_task(self._run(), name="service")
 
     async def close(self) -> None:
-        """Stop sources, drain to a deadline, end every subscription, close. Idempotent."""
-        raise NotImplementedError
+        """End subscriptions, stop the cameras (to a deadline, then by force), end the engine. Idempotent."""
+        for camera in self.cameras.values():
+            camera.hub.close()
+            camera.stop()
+        running, self._running = self._running, None
+        if running is not None:
+            await _end(running, CLOSE_TIMEOUT_S)
+        await self._scheduler.close(CLOSE_TIMEOUT_S)
+        for statistics in self._statistics.values():
+            statistics.remove()
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for camera in self.cameras.values():
+                tasks.create_task(self._run_camera(camera), name=f"camera {camera.name}")
+
+    async def _run_camera(self, camera: CameraPipeline) -> None:
+        """One camera to its end; whatever ends it stays with it."""
+        try:
+            await camera.run()
+        except SyncVISError as error:
+            _log.error("camera %s ended: %s", camera.name, error)
+        except Exception as error:  # a defect in one camera's path must not end its siblings
+            self._statistics[camera.name].error(f"{type(error).__name__}: {error}".splitlines()[0])
+            _log.exception("camera %s ended by a defect", camera.name)
+        else:
+            _log.info("camera %s ended", camera.name)
+
+
+async def _end(task: asyncio.Task[None], timeout_s: float) -> None:
+    """Wait for a task; cancel it after the timeout and wait for that."""
+    _, late = await asyncio.wait([task], timeout=timeout_s)
+    if late:
+        _log.warning("cameras did not stop within %.1f s: cancelled", timeout_s)
+        task.cancel()
+        await asyncio.wait([task])

@@ -62,10 +62,14 @@ class PipelineConfig(_Section):
 
 
 class ServerConfig(_Section):
-    """Where HTTP listens: this machine only unless told otherwise. Port 0 takes any free port."""
+    """Where HTTP listens: this machine only unless told otherwise. Port 0 takes any free port.
+
+    `frame_stamp`: draw each frame's number into the picture that viewers get, to measure delays.
+    """
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Port = 8080
+    frame_stamp: bool = False
 
 
 class LogConfig(_Section):

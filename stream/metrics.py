@@ -39,7 +39,9 @@ class Metrics:
         self.received = counter("frames_received", "Frames decoded from the camera.")
         self.dropped = counter("frames_dropped", "Frames that got no answer, by cause.", ("camera", "cause"))
         self.published = counter("frames_published", "Frames handed to the subscribers with their tracks.")
-        self.reconnects = counter("reconnects", "Times that the camera's connection was opened again.")
+        self.reconnects = counter(
+            "reconnects", "Times that frames came back, by the kind of failure before.", ("camera", "reason")
+        )
         self.engine_failures = counter("engine_failures", "Windows on which the engine raised an error.")
         self.ring_fill = gauge("ring_fill_ratio", "Fill of the camera's frame buffer, 0 to 1.")
         self.active_tracks = gauge("active_tracks", "Tracks on the frame published last.")
@@ -59,7 +61,7 @@ class Metrics:
         )
         build.labels(version=package_version()).set(1)
         self._by_camera: tuple[Counter | Gauge, ...] = (
-            *(self.received, self.published, self.reconnects, self.engine_failures),
+            *(self.received, self.published, self.engine_failures),
             *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up),
         )
         for stage in STAGES:
@@ -70,10 +72,12 @@ class Metrics:
         """Make a camera's series appear, at zero, so that rates start from the beginning."""
         for metric in self._by_camera:
             metric.labels(camera)
+        self.reconnects.labels(camera, "unavailable")
 
     def remove_camera(self, camera: str) -> None:
         """Remove all series of a camera. Nothing happens when there are none."""
-        for metric in (*self._by_camera, self.dropped, self.last_frame, self.capture_to_publish):
+        apart = (self.dropped, self.reconnects, self.last_frame, self.capture_to_publish)
+        for metric in (*self._by_camera, *apart):
             metric.remove_by_labels({"camera": camera})
 
 

@@ -7,9 +7,9 @@ know how frames are decoded, what the engine does with a window, or who subscrib
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,8 +22,6 @@ from stream.statistics import CameraStatistics, CameraStatus
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
-_log = logging.getLogger(__name__)
-
 ENGINE_ERROR = "engine_error"
 """Cause of a drop: the engine raised on the frame's window."""
 
@@ -34,16 +32,15 @@ class FrameSource(Protocol):
     """What a pipeline needs of a source."""
 
     @property
-    def live(self) -> bool:
-        """Whether frames come at their own pace, so that waiting for the engine means losing frames."""
+    def paced(self) -> bool:
+        """Whether frames come at a pace of their own, so that waiting for the engine means losing frames."""
         ...
 
-    def frames(self) -> AsyncIterator[Frame]:
-        """The camera's frames, until it ends. Raises StreamError when the camera fails for good."""
-        ...
+    def frames(self) -> AsyncGenerator[Frame, None]:
+        """The camera's frames, until it ends; closing the iterator lets go of the camera.
 
-    async def close(self) -> None:
-        """Let go of the camera. Idempotent."""
+        Raises StreamError when the camera fails for good.
+        """
         ...
 
 
@@ -87,7 +84,7 @@ class CameraPipeline:
             raise ConfigError(f"pipeline.stride: {error}") from error
         self._ring: RingBuffer[_Received] = RingBuffer(
             settings.ring_frames or max(2, 2 * stride),
-            lossless=not source.live,
+            lossless=not source.paced,
             on_drop=statistics.dropped,
         )
         self._in_work: dict[int, _Received] = {}
@@ -134,12 +131,12 @@ class CameraPipeline:
         finally:
             self._statistics.up(False)
             await self._ring.close(discard=self._stopping and not self._ring.lossless)
-            await self._source.close()
 
     async def _read(self) -> None:
         try:
-            async for frame in self._source.frames():
-                await self._receive(frame)
+            async with aclosing(self._source.frames()) as frames:
+                async for frame in frames:
+                    await self._receive(frame)
         except SyncVISError as error:
             # Kept until the frames before it are answered: raised here it would cancel the tracking.
             self._error = error

@@ -110,10 +110,10 @@ class CameraStatistics:
         """The frame buffer is that full, 0 to 1."""
         self._metrics.ring_fill.labels(self.camera).set(ratio)
 
-    def reconnected(self) -> None:
-        """The camera's connection was opened again."""
+    def reconnected(self, reason: str) -> None:
+        """Frames came back; `reason` is the kind of failure before it, of a handful of words."""
         self._reconnects += 1
-        self._metrics.reconnects.labels(self.camera).inc()
+        self._metrics.reconnects.labels(self.camera, reason).inc()
 
     def up(self, up: bool) -> None:
         """The camera delivers frames, or it does not. A camera that is down has no active tracks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -88,28 +88,29 @@ class ListSource:
         self,
         frames: Iterable[Frame],
         *,
-        live: bool = False,
+        paced: bool = False,
         error: Exception | None = None,
         endless: bool = False,
     ) -> None:
-        self.live = live
-        self.closed = 0
+        self.paced = paced
+        self.is_open = False
         self.given = 0
         self.all_given = asyncio.Event()
         self._frames = frames
         self._error = error
         self._endless = endless
 
-    async def frames(self) -> AsyncIterator[Frame]:
-        for frame in self._frames:
-            self.given += 1
-            yield frame
-            await asyncio.sleep(0)
-        self.all_given.set()
-        if self._endless:
-            await asyncio.Event().wait()
-        if self._error is not None:
-            raise self._error
-
-    async def close(self) -> None:
-        self.closed += 1
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        self.is_open = True
+        try:
+            for frame in self._frames:
+                self.given += 1
+                yield frame
+                await asyncio.sleep(0)
+            self.all_given.set()
+            if self._endless:
+                await asyncio.Event().wait()
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.is_open = False

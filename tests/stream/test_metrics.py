@@ -21,7 +21,7 @@ def filled(metrics: Metrics, camera: str) -> CameraStatistics:
     statistics.published(make_tracked(0, camera, tracks=3), 0.08)
     statistics.published(make_tracked(1, camera, tracks=2), 0.09)
     statistics.ring_fill(0.5)
-    statistics.reconnected()
+    statistics.reconnected("unavailable")
     statistics.up(True)
     statistics.subscribers(4)
     statistics.engine_failed("ValueError: x")
@@ -48,7 +48,7 @@ def test_status_and_metrics_say_the_same() -> None:
     assert value("frames_received_total") == status.received == 2
     assert value("frames_published_total") == status.processed == 2
     assert value("frames_dropped_total", cause="ring_full") == status.dropped["ring_full"] == 2
-    assert value("reconnects_total") == status.reconnects == 1
+    assert value("reconnects_total", reason="unavailable") == status.reconnects == 1
     assert value("active_tracks") == status.active_tracks == 2
     assert value("subscribers") == status.subscribers == 4
     assert value("camera_up") == status.up == 1
@@ -76,7 +76,7 @@ def test_a_camera_that_goes_takes_all_its_series() -> None:
 def test_a_camera_shows_from_its_start_at_zero() -> None:
     registry = CollectorRegistry()
     CameraStatistics("new", "rtsp://host/", Metrics(registry))
-    for name in ("frames_received_total", "frames_published_total", "reconnects_total", "camera_up"):
+    for name in ("frames_received_total", "frames_published_total", "engine_failures_total", "camera_up"):
         assert registry.get_sample_value(f"syncvis_{name}", {"camera": "new"}) == 0
 
 

@@ -1,0 +1,71 @@
+"""The command line `syncvis-online`: picks a subcommand, and says in one line what went wrong.
+
+Owns exit codes: 0 done, 1 failed while running, 2 wrong usage or config, 130 ended by Ctrl-C before it was
+done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from stream.commands import demo, evaluate, serve, track, train
+from stream.errors import ConfigError, SyncVISError
+
+PROGRAM = "syncvis-online"
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, in which a camera's URL shows no password."""
+
+    def error(self, message: str) -> NoReturn:
+        _complain(f"{message} (see {self.prog} --help)")
+        sys.exit(EXIT_USAGE)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All arguments of all subcommands; `run` of the result is the subcommand's function."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Streaming online video instance tracker: cameras in, masks with lasting identities out.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    for command in (demo, serve, track, train, evaluate):
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.version:
+        from stream.metrics import package_version
+
+        print(f"{PROGRAM} {package_version()}")
+        return 0
+    if not hasattr(parsed, "run"):
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    try:
+        code: int = parsed.run(parsed)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except SyncVISError as error:
+        _complain(str(error))
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    return code
+
+
+def _complain(message: str) -> None:
+    from stream.log import mask_text
+
+    print(f"{PROGRAM}: error: {mask_text(' '.join(message.split()))}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

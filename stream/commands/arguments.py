@@ -1,0 +1,49 @@
+"""Arguments that several subcommands share, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+Subparsers = Any
+"""argparse's own class of a group of subparsers is private."""
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """--model, --device and --threads."""
+    parser.add_argument(
+        "--model",
+        default="default",
+        metavar="NAME_OR_PATH",
+        help="a model that ships, or a checkpoint (default)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="where the model runs: auto, cpu, cuda, cuda:1 (auto)"
+    )
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="of the processor, for the model")
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0."""
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return value
+
+
+def positive_seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return value
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 takes any free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port, 0 to 65535")
+    return int(text)

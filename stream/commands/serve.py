@@ -1,0 +1,131 @@
+"""`syncvis-online serve CONFIG`: all cameras of a config, their viewer and their metrics, until told to
+end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from stream.commands.arguments import Subparsers, port
+from stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stream.app import Service
+    from stream.config import ServeConfig
+
+SERVER_TIMEOUT_S = 1.5
+"""What the HTTP server gets, once the cameras have ended, before it is cancelled."""
+
+
+def add_parser(commands: Subparsers) -> None:
+    """The arguments of `serve`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "serve", help="serve the cameras of a config file", description=__doc__.partition(":")[2].strip()
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a config that ships")
+    parser.add_argument("--host", help="address to listen on (the config's; 127.0.0.1)")
+    parser.add_argument("--port", type=port, help="port to listen on, 0: any free one (the config's; 8080)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM. Raises ConfigError and ModelError before anything is started."""
+    from stream.config import load_config
+    from syncvis_online.paths import find_config
+
+    path = arguments.config
+    if not path.endswith((".yaml", ".yml")):
+        path = find_config("cameras", path)
+    return serve(override_server(load_config(path), arguments))
+
+
+def override_server(config: ServeConfig, arguments: argparse.Namespace) -> ServeConfig:
+    """The config with --host and --port where they were given."""
+    given = {key: getattr(arguments, key) for key in ("host", "port") if getattr(arguments, key) is not None}
+    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+
+
+def serve(config: ServeConfig) -> int:
+    """Set up logging and serve a config to its end; the exit code."""
+    from stream.log import set_up_logging
+
+    set_up_logging(config.log.level)
+    check_can_listen(config.server.host, config.server.port)
+    asyncio.run(_serve(config))
+    return 0
+
+
+def check_can_listen(host: str, port: int) -> None:
+    """Raises ConfigError when the address cannot be listened on: said before a model is loaded."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            trial.listen()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {reason} (choose with --host, --port)"
+        ) from error
+
+
+async def _serve(config: ServeConfig) -> None:
+    from stream.app import Service
+    from stream.commands.signals import on_signals
+    from stream.engine import load_engine
+    from stream.sources import cool_down, warm_up
+
+    stop = asyncio.Event()
+    with on_signals(stop.set):
+        await asyncio.to_thread(warm_up)
+        try:
+            model = config.model
+            engine = await asyncio.to_thread(
+                load_engine, model.name, device=model.device, threads=model.threads, tracker=config.tracker
+            )
+            if not stop.is_set():
+                async with Service(config, engine) as service:
+                    await _serve_http(service, config, stop)
+        finally:
+            await asyncio.to_thread(cool_down)
+
+
+async def _serve_http(service: Service, config: ServeConfig, stop: asyncio.Event) -> None:
+    """Run the HTTP server until `stop`; then end cameras and server side by side."""
+    server = asyncio.create_task(_run_server(service, config), name="http server")
+    stopping = asyncio.create_task(stop.wait(), name="signal")
+    try:
+        await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
+        # uvicorn has seen the signal too. Ending the hubs ends the WebSockets that it waits for.
+        await service.close()
+        await asyncio.wait([server], timeout=SERVER_TIMEOUT_S)
+    finally:
+        stopping.cancel()
+        server.cancel()
+        await asyncio.wait([server, stopping])
+    if not server.cancelled():
+        server.result()
+
+
+async def _run_server(service: Service, config: ServeConfig) -> None:
+    from stream.http_server import run_server
+    from stream.server import ServerOptions, create_app
+    from stream.webrtc.sessions import LOOPBACK
+
+    host = config.server.host
+    here_only = host == "localhost" or host.startswith("127.") or host == "::1"
+    options = ServerOptions(
+        frame_stamp=config.server.frame_stamp, ice_addresses=LOOPBACK if here_only else None
+    )
+
+    def on_ready(address: str) -> None:
+        print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
+
+    try:
+        await run_server(create_app(service, options), host=host, port=config.server.port, on_ready=on_ready)
+    except SystemExit:
+        raise ConfigError(f"the HTTP server could not start on {host}, port {config.server.port}") from None
