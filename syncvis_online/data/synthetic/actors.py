@@ -117,7 +117,7 @@ class Actor:
         mode = self.mode
         if mode == "walk" and self.pace_mps < 0.15 and self.look.label in ("person", "dog"):
             mode, phase = "stand", 0
-        return Pose(mode, phase, heading)
+        return Pose(mode, phase - phase % (PHASES // self.look.phases), heading)
 
     @property
     def mirrored(self) -> bool:

@@ -33,6 +33,7 @@ class DogLook:
     tail_up: bool
     collar: Colour | None
     label: str = "dog"
+    phases: int = 16
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -159,6 +160,7 @@ class BirdLook:
     tip: Colour
     beak: Colour
     label: str = "bird"
+    phases: int = 16
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -196,22 +198,22 @@ class BirdLook:
     def _paint_wing(self, canvas: Canvas, beat: float, bob: float, shade: float) -> None:
         s = self.span_m
         rise = 0.95 * s * beat
-        elbow = (0.02 * s, bob + 0.5 * rise + 0.1 * s)
-        tip = (-0.42 * s, bob + rise)
-        inner = [
-            (0.3 * s, bob + 0.06 * s),
-            (elbow[0] + 0.2 * s, elbow[1]),
-            (elbow[0] - 0.3 * s, elbow[1] - 0.04 * s),
-            (-0.3 * s, bob),
+        lift = 0.16 * s * (1 - abs(beat))
+        wrist = (0.16 * s, bob + 0.55 * rise + lift)
+        tip = (-0.34 * s, bob + rise + 0.6 * lift)
+        arm = [
+            (0.34 * s, bob + 0.07 * s),
+            wrist,
+            (-0.12 * s, bob + 0.5 * rise + 0.5 * lift),
+            (-0.36 * s, bob - 0.02 * s),
         ]
-        outer = [
-            (elbow[0] + 0.2 * s, elbow[1]),
-            (tip[0] + 0.12 * s, tip[1]),
-            (tip[0], tip[1] - 0.02 * s),
-            (elbow[0] - 0.3 * s, elbow[1] - 0.04 * s),
-        ]
-        canvas.fill(inner, shaded(self.wing, shade), shade=0.2, grain=0.07)
-        canvas.fill(outer, shaded(mix(self.wing, self.tip, 0.6), shade), shade=0.2, grain=0.07)
+        hand = [wrist, (0.02 * s, bob + 0.9 * rise + lift), tip, (-0.36 * s, bob + 0.62 * rise + 0.3 * lift),
+                (-0.12 * s, bob + 0.5 * rise + 0.5 * lift)]  # fmt: skip
+        trail = [(-0.36 * s, bob - 0.02 * s), (-0.12 * s, bob + 0.5 * rise + 0.5 * lift),
+                 (-0.36 * s, bob + 0.62 * rise + 0.3 * lift), (-0.5 * s, bob + 0.3 * rise)]  # fmt: skip
+        canvas.fill(trail, shaded(mix(self.wing, self.tip, 0.35), 0.86 * shade), shade=0.12, grain=0.07)
+        canvas.fill(arm, shaded(self.wing, shade), shade=0.2, grain=0.07)
+        canvas.fill(hand, shaded(mix(self.wing, self.tip, 0.7), shade), shade=0.2, grain=0.07)
 
 
 def draw_dog(rng: np.random.Generator) -> DogLook:

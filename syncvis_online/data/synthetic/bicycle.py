@@ -27,6 +27,7 @@ class BicycleLook:
     mudguards: bool
     step_through: bool
     label: str = "bicycle"
+    phases: int = 16
 
     @property
     def extent(self) -> tuple[float, float, float, float]:

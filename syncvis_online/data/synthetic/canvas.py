@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 Pattern = Callable[[Floats, Floats], Floats]
 """From x (1, w) and y (h, 1) in metres to the share in [0, 1] of the second colour, broadcastable to (h, w)."""
 
-_SUPERSAMPLE = 2
+_FINE_PX_PER_M = 48.0
 _SHIFT = 4
 _TILE = 512
 
@@ -80,12 +80,14 @@ class Canvas:
         """`extent` is (left, right, bottom, top) in metres; `px_per_m` that of the finished sprite."""
         left, right, bottom, top = extent
         self._target = px_per_m
-        self._ppm = px_per_m * _SUPERSAMPLE
+        # Outlines are antialiased as they are painted; only where parts are a pixel thin is twice the size needed.
+        self._times = 1 if px_per_m >= _FINE_PX_PER_M else 2
+        self._ppm = px_per_m * self._times
         self._width = max(2, math.ceil((right - left) * px_per_m) + 2)
         self._height = max(2, math.ceil((top - bottom) * px_per_m) + 2)
-        self._ox = (1 - left * px_per_m) * _SUPERSAMPLE
-        self._oy = (1 + top * px_per_m) * _SUPERSAMPLE
-        shape = (self._height * _SUPERSAMPLE, self._width * _SUPERSAMPLE)
+        self._ox = (1 - left * px_per_m) * self._times
+        self._oy = (1 + top * px_per_m) * self._times
+        shape = (self._height * self._times, self._width * self._times)
         self._rgba = np.zeros((*shape, 4), np.float32)
 
     def fill(
@@ -113,8 +115,7 @@ class Canvas:
         xs = ((np.arange(x0, x1, dtype=np.float32) + 0.5 - self._ox) / self._ppm)[None, :]
         ys = ((self._oy - np.arange(y0, y1, dtype=np.float32) - 0.5) / self._ppm)[:, None]
         light = _gradient(xs, ys, points, direction, shade)
-        tile = grain_tile()
-        light += grain * tile[np.ix_(np.arange(y0, y1) % _TILE, np.arange(x0, x1) % _TILE)]
+        light += grain * _grain(x0, y0, x1, y1)
         paint = np.empty((*mask.shape, 4), np.float32)
         if pattern is None:
             paint[..., :3] = np.asarray(colour, np.float32)
@@ -124,7 +125,6 @@ class Canvas:
                 np.asarray(colour, np.float32) * (1 - share) + np.asarray(second, np.float32) * share
             )
         paint[..., :3] *= light[..., None]
-        np.clip(paint, 0, 255, out=paint)
         paint[..., 3] = 255.0
         weight = (mask.astype(np.float32) * (alpha / 255.0))[..., None]
         roi = self._rgba[y0:y1, x0:x1]
@@ -139,10 +139,21 @@ class Canvas:
         self.fill(capsule(a, b, ra, rb), colour, direction=across, **look)  # type: ignore[arg-type]
 
     def finish(self) -> Sprite:
-        small = cv2.resize(self._rgba, (self._width, self._height), interpolation=cv2.INTER_AREA)
-        rgba = np.clip(small + 0.5, 0, 255).astype(np.uint8)
-        origin = (self._ox / _SUPERSAMPLE, self._oy / _SUPERSAMPLE)
+        small = self._rgba
+        if self._times > 1:
+            small = cv2.resize(small, (self._width, self._height), interpolation=cv2.INTER_AREA)
+        rgba = cv2.convertScaleAbs(np.maximum(small, 0, out=small))
+        np.minimum(rgba, rgba[..., 3:], out=rgba)
+        origin = (self._ox / self._times, self._oy / self._times)
         return Sprite(rgba, np.ascontiguousarray(rgba[..., 3]), origin, self._target)
+
+
+def _grain(x0: int, y0: int, x1: int, y1: int) -> Floats:
+    tile = grain_tile()
+    x, y = x0 % _TILE, y0 % _TILE
+    if x + x1 - x0 <= _TILE and y + y1 - y0 <= _TILE:
+        return tile[y : y + y1 - y0, x : x + x1 - x0]
+    return tile[np.ix_(np.arange(y0, y1) % _TILE, np.arange(x0, x1) % _TILE)]
 
 
 def _gradient(xs: Floats, ys: Floats, points: Sequence[Point], direction: Point, shade: float) -> Floats:

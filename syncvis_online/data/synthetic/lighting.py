@@ -16,6 +16,8 @@ from syncvis_online.types import Image
 _NEUTRAL = 128.0
 _COARSE = 16
 _NOISE_MARGIN = 61
+_CLOUD_WIDTH = 256
+_CLOUD_BLEND = 48
 
 
 class Lighting:
@@ -26,12 +28,16 @@ class Lighting:
         self._level, self._light, self._size = level, light, size
         self._periods = rng.uniform(4.0, 23.0, 4)
         self._phases = rng.uniform(0, 2 * math.pi, 4)
-        self._cloud = clouds(rng, (64, 256))
+        field = clouds(rng, (64, _CLOUD_WIDTH + _CLOUD_BLEND))
+        ramp = np.linspace(0, 1, _CLOUD_BLEND, dtype=np.float32)
+        # The left rim fades into what follows the right one, so that the clouds come round without a seam.
+        field[:, :_CLOUD_BLEND] = field[:, :_CLOUD_BLEND] * ramp + field[:, _CLOUD_WIDTH:] * (1 - ramp)
+        self._cloud = np.hstack([field[:, :_CLOUD_WIDTH], field[:, :1]])
         self._wind = float(rng.uniform(2.0, 6.0)) * (1 if rng.random() < 0.5 else -1)
         h, w = self._coarse()
         y, x = np.mgrid[0:h, 0:w].astype(np.float32)
         r2 = ((x / max(w - 1, 1) - 0.5) ** 2 + (y / max(h - 1, 1) - 0.5) ** 2) * 2
-        self._vignette = (1.03 - 0.16 * r2).astype(np.float32)[..., None]
+        self._vignette = (1.04 - 0.13 * r2).astype(np.float32)[..., None]
 
     def _coarse(self) -> tuple[int, int]:
         return max(4, self._size[0] // _COARSE), max(4, self._size[1] // _COARSE)
@@ -44,12 +50,12 @@ class Lighting:
         brightness = 1 + swing * (0.6 * waves[0] + 0.4 * waves[1])
         warmth = 0.35 * swing * waves[2]
         gain = np.asarray(self._light.gain) * brightness * (1 + warmth, 1.0, 1 - warmth)
-        shift = (self._wind * time_s) % 256
-        u = np.asarray((np.arange(w, dtype=np.float32) * (40.0 / w) + shift) % 255, np.float32)
+        shift = (self._wind * time_s) % _CLOUD_WIDTH
+        u = np.asarray((np.arange(w, dtype=np.float32) * (40.0 / w) + shift) % _CLOUD_WIDTH, np.float32)
         v = np.arange(h, dtype=np.float32) * (30.0 / h)
         shade = cv2.remap(self._cloud, np.broadcast_to(u, (h, w)).copy(), np.broadcast_to(v[:, None], (h, w)).copy(),
                           cv2.INTER_LINEAR)  # fmt: skip
-        shade = 1 - self._level.cloud_amplitude * np.clip(shade, -0.5, 1.0)[..., None]
+        shade = 1 - self._level.cloud_amplitude * np.clip(shade, -0.6, 1.0)[..., None]
         coarse = np.clip(gain.astype(np.float32) * shade * self._vignette * _NEUTRAL, 0, 255).astype(np.uint8)
         fine = cv2.resize(coarse, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
         lit: Image = cv2.multiply(image, fine, scale=1 / _NEUTRAL)

@@ -57,6 +57,7 @@ class PersonLook:
     coat: bool
 
     label: str = "person"
+    phases: int = 16
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -192,7 +193,8 @@ class _Body:
     def _arm(self, side: int) -> list[Joint]:
         """Shoulder, elbow, hand above the ground."""
         h = self.h
-        up, forward = self._shoulder() * math.cos(self.lean), self._shoulder() * math.sin(self.lean)
+        length = self._shoulder() - 0.028 * h
+        up, forward = length * math.cos(self.lean), length * math.sin(self.lean)
         hip_f = -0.14 if self.pose.mode == "ride" else 0.0
         shoulder = (hip_f + forward, side * 0.115 * h * self.look.build**0.5, self.hip_u + up)
         if self.pose.mode == "ride":

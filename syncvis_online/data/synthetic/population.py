@@ -67,7 +67,7 @@ class Population:
 
     def _draw_target(self) -> int:
         low, high = self._level.objects
-        return int(self._rng.integers(max(low + 2, high - 2), high + 1))
+        return int(self._rng.integers(max(low + 2, high - 1), high + 1))
 
     def _spawn(self, room: int, *, inside: bool) -> None:
         if self._spawn_lookalike(inside=inside):
@@ -89,7 +89,11 @@ class Population:
     def _spawn_lookalike(self, *, inside: bool) -> bool:
         """Add a twin of one who is alone, always when no two are alike, else with the level's probability."""
         shared = Counter(a.appearance for a in self.actors)
-        alone = [a for a in self.actors if shared[a.appearance] == 1 and a.look.label != "bicycle" and a.mode != "ride"]
+        alone = [
+            a
+            for a in self.actors
+            if shared[a.appearance] == 1 and a.look.label != "bicycle" and a.mode != "ride"
+        ]
         needed = max(shared.values(), default=0) < 2
         if not alone or not (needed or self._rng.random() < self._level.lookalike_probability):
             return False

@@ -38,6 +38,7 @@ class CarLook:
     stripe: bool
     lights_on: bool
     label: str = "car"
+    phases: int = 4
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -98,9 +99,9 @@ class CarLook:
                 (0.02 * self.length_m, bottom),
             ]
         canvas.fill(glass, GLASS, shade=0.45, direction=(0.5, 1.0), grain=0.02)
-        x = (roof_f + foot_x) / 2 - 0.3
+        x = roof_f - 0.75
         canvas.fill(
-            [(x, bottom), (x + 0.28, top), (x + 0.42, top), (x + 0.14, bottom)], (170, 196, 210), alpha=0.35
+            [(x, bottom), (x + 0.28, top), (x + 0.42, top), (x + 0.14, bottom)], (170, 196, 210), alpha=0.3
         )
         head = (roof_f - 0.28, (top + bottom) / 2)
         canvas.fill(oval(head, 0.11, 0.14), (58, 46, 42), alpha=0.75)
@@ -148,6 +149,7 @@ class TruckLook:
     pattern: Pattern | None
     rim: Colour
     label: str = "truck"
+    phases: int = 4
 
     @property
     def extent(self) -> tuple[float, float, float, float]:

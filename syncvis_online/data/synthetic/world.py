@@ -104,8 +104,15 @@ class SyntheticWorld:
         return SyntheticFrame(index, time_s, image, objects)
 
     def _look_at(self, picture: Image, dx: float, dy: float) -> Image:
-        shift = np.asarray([[1, 0, dx - self._pad], [0, 1, dy - self._pad]])
-        view: Image = cv2.warpAffine(picture, shift, self._size[::-1], flags=cv2.INTER_LINEAR)
+        """The frame out of the padded picture, moved by a part of a pixel with linear weights."""
+        height, width = self._size
+        x, y = self._pad - dx, self._pad - dy
+        x0, y0 = math.floor(x), math.floor(y)
+        rows = picture[y0 : y0 + height + 1]
+        across = cv2.addWeighted(
+            rows[:, x0 : x0 + width], 1 - (x - x0), rows[:, x0 + 1 : x0 + 1 + width], x - x0, 0
+        )
+        view: Image = cv2.addWeighted(across[:-1], 1 - (y - y0), across[1:], y - y0, 0)
         return view
 
     def _ground_truth(
@@ -117,26 +124,28 @@ class SyntheticWorld:
         least = max(4.0, _MIN_AREA * (height / _REFERENCE_HEIGHT) ** 2)
         found = []
         for k, (actor, layer) in enumerate(zip(actors, layers, strict=True), start=1):
-            mask: Mask = view == k
-            visible = int(np.count_nonzero(mask))
+            left, top = max(layer.x - x0, 0), max(layer.y - y0, 0)
+            right, bottom = layer.x - x0 + layer.rgba.shape[1], layer.y - y0 + layer.rgba.shape[0]
+            if right <= 0 or bottom <= 0:
+                continue
+            part = view[top:bottom, left:right] == k
+            visible = int(np.count_nonzero(part))
             if visible < least:
                 continue
-            solid = layer.rgba[..., 3] > _OPAQUE
-            rows = np.flatnonzero(solid.any(axis=1))
-            left, top = max(x0 - layer.x, 0), max(y0 - layer.y, 0)
-            inside = int(
-                np.count_nonzero(
-                    solid[top : max(y0 + height - layer.y, 0), left : max(x0 + width - layer.x, 0)]
-                )
-            )
+            mask: Mask = np.zeros(view.shape, np.bool_)
+            mask[top:bottom, left:right] = part
+            solid = (layer.rgba[..., 3] > _OPAQUE).view(np.uint8)
+            shown = solid[
+                top + y0 - layer.y : y0 + height - layer.y, left + x0 - layer.x : x0 + width - layer.x
+            ]
             found.append(
                 GroundTruthObject(
                     track_id=actor.track_id,
                     label=actor.look.label,
                     mask=mask,
                     visible_fraction=visible / int(np.count_nonzero(solid)),
-                    occluded_fraction=1 - visible / inside,
-                    height_fraction=float(rows[-1] + 1 - rows[0]) / height,
+                    occluded_fraction=1 - visible / int(np.count_nonzero(shown)),
+                    height_fraction=cv2.boundingRect(solid)[3] / height,
                     appearance=actor.appearance,
                 )
             )
