@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 
 class Pacer:
     """Turns media time into capture time: real time when it paces, else media time from the start of
     reading."""
 
-    def __init__(self, stop: threading.Event, *, realtime: bool) -> None:
-        self._stop, self._realtime = stop, realtime
+    def __init__(
+        self, stop: threading.Event, *, realtime: bool, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._stop, self._realtime, self._clock = stop, realtime, clock
         self._started_s: float | None = None
 
     def captured_at(self, media_s: float) -> float:
@@ -20,8 +23,8 @@ class Pacer:
         The first frame is captured now, the others as much later as their media time says.
         """
         if self._started_s is None:
-            self._started_s = time.time() - media_s
+            self._started_s = self._clock() - media_s
         due_s = self._started_s + media_s
         if self._realtime:
-            self._stop.wait(max(0.0, due_s - time.time()))
+            self._stop.wait(max(0.0, due_s - self._clock()))
         return due_s

@@ -118,9 +118,11 @@ class LiveSource:
         order["options"] = {
             "rtsp_transport": options.transport,
             "allowed_media_types": "video",
-            # Without these FFmpeg reads seconds of video to guess the frame rate, and hands them out late.
+            # Without these FFmpeg reads up to seconds of video to guess its rate, and hands them out late.
+            # Size and parameters come with the session description or the first key frame.
             "fpsprobesize": "0",
             "analyzeduration": "100000",
+            "probesize": "32",
             "timeout": str(int(options.open_timeout_s * 1e6)),
         }
         if options.transport == "udp":

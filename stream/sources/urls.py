@@ -57,13 +57,12 @@ def password_of(url: str) -> str:
 def scrub(text: str, url: str) -> str:
     """An error text about `url`, on one line, in which neither its password nor that of another URL is
     left."""
-    text = " ".join(text.split()).replace(url, mask_url(url))
+    text = text.replace(url, mask_url(url))
     password = password_of(url)
     for form in {password, unquote(password), quote(unquote(password), safe="")} - {""}:
         text = text.replace(form, _HIDDEN)
-    return _SECRET_FIELD.sub(
-        rf"\g<1>{_HIDDEN}", _URL_IN_TEXT.sub(lambda found: mask_url(found.group()), text)
-    )
+    text = _URL_IN_TEXT.sub(lambda found: mask_url(found.group()), " ".join(text.split()))
+    return _SECRET_FIELD.sub(rf"\g<1>{_HIDDEN}", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,9 @@ def _parse_synthetic(url: str) -> SyntheticAddress:
             size=None if size is None else (size[0], size[1]),
             frames=int(fields["frames"]) if "frames" in fields else None,
         )
-        if (size and (len(size) != 2 or min(size) < 16)) or not 0 < (address.fps or 1) <= 1000:
+        if (size and (len(size) != 2 or min(size) < 16)) or not 0 < (
+            1 if address.fps is None else address.fps
+        ) <= 1000:
             raise ValueError
         if address.frames is not None and address.frames < 1:
             raise ValueError

@@ -35,6 +35,8 @@ PROTOCOLS = {
 PAYLOAD = {
     "h264": "caps=video/x-h264,stream-format=byte-stream,alignment=au,framerate={fps}/1"
     " ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
+    "h265": "caps=video/x-h265,stream-format=byte-stream,alignment=au,framerate={fps}/1"
+    " ! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1",
     "mjpeg": "caps=image/jpeg,width={width},height={height},framerate={fps}/1 ! rtpjpegpay name=pay0 pt=26",
 }
 AUDIO = "( audiotestsrc is-live=true wave=silence ! alawenc ! rtppcmapay name=pay0 pt=8 )"

@@ -29,6 +29,24 @@ Image = NDArray[np.uint8]
 SYSTEM_PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("gst_rtsp_server.py")
 START_TIMEOUT_S = 30.0
+ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "h264": (
+        "libx264",
+        "yuv420p",
+        {"preset": "veryfast", "tune": "zerolatency", "crf": "20", "x264-params": "keyint={gop}:scenecut=0"},
+    ),
+    "h265": (
+        "libx265",
+        "yuv420p",
+        {
+            "preset": "ultrafast",
+            "tune": "zerolatency",
+            "x265-params": "keyint={gop}:scenecut=0:log-level=none:pools=1:frame-threads=1",
+        },
+    ),
+    "mjpeg": ("mjpeg", "yuvj420p", {"huffman": "default", "q": "3"}),
+}
+"""Codec -> (encoder, pixel format, options) with which a clip is encoded as a camera does."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +97,8 @@ def read_clip(path: Path) -> Iterator[Image]:
 def encode_access_units(frames: Iterable[Image], *, fps: int, gop: int, codec: str = "h264") -> list[bytes]:
     """Encode RGB pictures as a camera does: one access unit a picture, no reordering, a key frame every
     `gop`."""
-    if codec == "h264":
-        name, pixels = "libx264", "yuv420p"
-        options = {
-            "preset": "veryfast",
-            "tune": "zerolatency",
-            "crf": "20",
-            "x264-params": f"keyint={gop}:scenecut=0",
-        }
-    else:
-        name, pixels, options = "mjpeg", "yuvj420p", {"huffman": "default", "q": "3"}
+    name, pixels, options = ENCODERS[codec]
+    options = {key: value.format(gop=gop) for key, value in options.items()}
     units: list[bytes] = []
     encoder: Any = None
     for index, image in enumerate(frames):
