@@ -6,12 +6,16 @@ Owns the process's sockets. Does not know what is served: any ASGI application w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from stream.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +67,49 @@ class CuttingWebSocketProtocol(WebSocketsSansIOProtocol):
             self._stalled = None
 
 
-class _Server(uvicorn.Server):
-    """A server that says when it listens, and where."""
+class ViewerServer(uvicorn.Server):
+    """A server that says when it listens, and where, and returns when it was told to end."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None] | None) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None] | None = None) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
-    async def startup(self, sockets: list[Any] | None = None) -> None:
+    @classmethod
+    def create(
+        cls,
+        app: Any,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        on_ready: Callable[[str], None] | None = None,
+    ) -> ViewerServer:
+        """A server for an ASGI application; arguments as those of `run_server`."""
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            ws=CuttingWebSocketProtocol,
+            # A track message is 3 kB: compressing it would cost more than sending it.
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+        )
+        return cls(config, on_ready)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but a signal only ends the server: what comes after it, cameras for one, still has to
+        be closed, and a signal that is raised again would end the process before."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self._captured_signals.clear()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell."""
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -87,18 +126,22 @@ async def run_server(
         host, port: where to listen; port 0 takes any free one.
         on_ready: called once with the address to open, e.g. "http://127.0.0.1:8080/".
 
-    Raises OSError when the address cannot be bound.
+    Raises ConfigError, in one line, when the address cannot be bound.
     """
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        ws=CuttingWebSocketProtocol,
-        # A track message is 3 kB: compressing it would cost more than sending it.
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-    )
-    await _Server(config, on_ready).serve()
+    with _listen(host, port) as listener:
+        await ViewerServer.create(app, host=host, port=port, on_ready=on_ready).serve([listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener

@@ -68,7 +68,7 @@ def draw_overlay(
     """
     canvas = image.copy()
     scale = max(1.0, image.shape[0] / 540)
-    thickness = 2 if scale < 1.5 else round(1.5 * scale)
+    thickness = 3 if scale < 1.5 else round(2.5 * scale)
     order = sorted(tracks, key=_box_area, reverse=True)
     for track in order:
         _draw_mask(canvas, track, tint, thickness)
@@ -107,9 +107,11 @@ def _draw_mask(canvas: Image, track: Track, tint: float, thickness: int) -> None
     region, color = canvas[where], color_of(track.track_id)
     flat = np.empty_like(region)
     cv2.rectangle(flat, (0, 0), (flat.shape[1], flat.shape[0]), color, cv2.FILLED)
-    cv2.copyTo(cv2.addWeighted(region, 1.0 - tint, flat, tint, 0.0), inside, region)
+    tinted = cv2.addWeighted(region, 1.0 - tint, flat, tint, 0.0)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1)
-    cv2.drawContours(region, contours, -1, color, thickness, cv2.LINE_AA)
+    cv2.drawContours(tinted, contours, -1, color, thickness)
+    # Tint and contour end where the mask does: a contour drawn around it would make small objects larger.
+    cv2.copyTo(tinted, inside, region)
 
 
 def _draw_tag(canvas: Image, track: Track, scale: float) -> None:

@@ -81,6 +81,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
         lifespan=lifespan,
         # The interactive pages load scripts from a third-party host; /openapi.json does not.
         docs_url=None,
+        redirect_slashes=False,
         redoc_url=None,
     )
     app.state.closing = False
