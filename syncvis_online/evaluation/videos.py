@@ -1,7 +1,7 @@
 """The videos that an evaluation runs on, named by a SPEC.
 
-Owns the grammar of SPEC and one face for rendered and stored videos. Frames are handed out one by one, so that
-a video is never in memory as a whole. Knows no tracker and no metric.
+Owns the grammar of SPEC and one face for rendered and stored videos. Frames are handed out one by one, so
+that a video is never in memory as a whole. Knows no tracker and no metric.
 """
 
 from __future__ import annotations

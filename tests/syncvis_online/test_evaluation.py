@@ -1,0 +1,166 @@
+"""From SPEC to figures: what is a valid SPEC, and that known answers get the figures they deserve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from syncvis_online.data.photographs import PhotographSet
+from syncvis_online.data.synthetic import SyntheticWorld, load_level, write_youtube_vis
+from syncvis_online.errors import ConfigError, DataError
+from syncvis_online.evaluation.photographs import evaluate_photographs
+from syncvis_online.evaluation.run import evaluate, write_result
+from syncvis_online.evaluation.videos import open_videos
+from syncvis_online.types import LABELS, FrameTracks, Image, Mask, Track, box_of_mask, encode_mask
+from tests.syncvis_online.photograph_data import HEIGHT, WIDTH, write_photographs
+
+SPEC = "synthetic:easy?seeds=900-901&frames=4"
+
+
+def _track(track_id: int, label: str, mask: Mask, score: float = 0.9) -> Track:
+    return Track(track_id, label, score, encode_mask(mask), box_of_mask(mask))
+
+
+class Oracle:
+    """Knows the worlds of the seeds, in order, and answers with their ground truth; ids may change midway."""
+
+    def __init__(self, seeds: Iterator[int], *, rename_from: int = 10**9) -> None:
+        self._world = SyntheticWorld(load_level("easy"), next(seeds))
+        self._rename_from = rename_from
+
+    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
+        assert fps == load_level("easy").fps
+        for t, image in enumerate(frames):
+            frame = self._world.step()
+            assert np.array_equal(frame.image, image)
+            shift = 1000 if t >= self._rename_from else 0
+            yield FrameTracks(t, tuple(_track(o.track_id + shift, o.label, o.mask) for o in frame.objects))
+
+
+class Silent:
+    """Sees nothing; leaves the last frames unanswered if told to."""
+
+    def __init__(self, lose: int = 0) -> None:
+        self._lose = lose
+
+    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
+        images = list(frames)
+        yield from (FrameTracks(t) for t in range(len(images) - self._lose))
+
+
+def test_the_truth_itself_gets_full_marks() -> None:
+    seeds = iter((900, 901))
+    result = evaluate(SPEC, lambda: Oracle(seeds))
+    assert {result[key] for key in ("AP", "AP50", "AP75", "AR10", "IDF1", "MOTA")} == {1.0}
+    assert (result["IDSW"], result["videos"], result["frames"]) == (0, 2, 8)
+    assert result["ground_truth_tubes"] == result["predicted_tracks"] > 0
+    assert all(figures == {"AP": 1.0, "AP50": 1.0} for figures in result["per_class"].values())
+    assert result["seconds"] > 0
+    assert result["fps"] > 0
+
+
+def test_new_ids_midway_cost_identity_and_silence_costs_everything() -> None:
+    seeds = iter((900, 901))
+    renamed = evaluate(SPEC, lambda: Oracle(seeds, rename_from=2))
+    assert renamed["IDSW"] > 0
+    assert 0.4 < renamed["IDF1"] < 0.7
+    assert renamed["detections"]["FP"] == renamed["detections"]["FN"] == 0
+    silent = evaluate(SPEC, Silent)
+    assert {silent[key] for key in ("AP", "AP50", "AR1", "IDF1", "IDSW", "predicted_tracks")} == {0}
+
+
+def test_a_tracker_that_loses_frames_is_not_judged() -> None:
+    with pytest.raises(ValueError, match="3 of 4 frames are answered"):
+        evaluate("synthetic:easy?seeds=900&frames=4", lambda: Silent(1))
+
+
+def test_a_world_and_its_youtube_vis_file_hold_the_same_truth(tmp_path: Path) -> None:
+    path = tmp_path / "easy.json"
+    write_youtube_vis(path, load_level("easy"), [900], 3, images=tmp_path, extension="png")
+    (rendered,) = open_videos("synthetic:easy?seeds=900&frames=3")
+    (stored,) = open_videos(str(path))
+    with pytest.raises(RuntimeError, match="when all frames are rendered"):
+        rendered.ground_truth()
+    for a, b in zip(rendered.frames(), stored.frames(), strict=True):
+        assert np.array_equal(a, b)
+    ours = sorted((tube.label, str(tube.masks)) for tube in rendered.ground_truth())
+    theirs = sorted((tube.label, str(tube.masks)) for tube in stored.ground_truth())
+    assert ours == theirs
+    assert ours
+    assert (rendered.size, rendered.length, rendered.labels) == (stored.size, stored.length, stored.labels)
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ("synthetic:easy", "needs seeds"),
+        ("synthetic:easy?seeds=5-x", "needs seeds"),
+        ("synthetic:easy?seeds=9-5", "seeds=9-5 is an empty range"),
+        ("synthetic:easy?seeds=5&frames=0", "frames must be a whole number of at least 1, not '0'"),
+        ("synthetic:easy?seeds=5&frames=many", "not 'many'"),
+        ("synthetic:easy?seeds=5&size=3", "unknown option 'size'"),
+        ("synthetic:easy?seeds=5&seeds=6", "given twice"),
+        ("synthetic:easy?seeds", "not of the form"),
+        ("synthetic:nosuchlevel?seeds=5", "nosuchlevel"),
+        ("nowhere/videos.json", "no such file"),
+    ],
+)
+def test_a_bad_spec_is_named(spec: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        open_videos(spec)
+
+
+def test_a_spec_of_a_damaged_file_is_named_before_any_work(tmp_path: Path) -> None:
+    path = tmp_path / "videos.json"
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"videos\.json: has no"):
+        evaluate(str(path), lambda: pytest.fail("a tracker was made"))
+
+
+def test_a_result_is_written_whole(tmp_path: Path) -> None:
+    target = tmp_path / "runs" / "result.json"
+    write_result(target, {"AP": 0.5})
+    write_result(target, {"AP": 0.25, "per_class": {}})
+    assert json.loads(target.read_text(encoding="utf-8")) == {"AP": 0.25, "per_class": {}}
+    with pytest.raises(TypeError):
+        write_result(target, {"AP": object()})
+    assert [path.name for path in target.parent.iterdir()] == ["result.json"]
+    assert json.loads(target.read_text(encoding="utf-8"))["AP"] == 0.25
+
+
+class PhotoOracle:
+    """Finds the person of each drawn photograph of `known`, and a false one elsewhere with a higher score."""
+
+    def __init__(self, *, known: set[bytes], false_at: tuple[slice, slice]) -> None:
+        self._known, self._false_at = known, false_at
+
+    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
+        (image,) = frames
+        person, false = np.zeros((2, HEIGHT, WIDTH), dtype=np.bool_)
+        person[20:90, 20:60] = True
+        false[self._false_at] = True
+        found = [_track(1, "person", false, 0.95), _track(2, "car", person)]
+        if image.tobytes() in self._known:
+            found.append(_track(3, LABELS[0], person, 0.5))
+        yield FrameTracks(0, tuple(found))
+
+
+def test_photographs_are_judged_by_source_and_ignored_regions_are_honoured(tmp_path: Path) -> None:
+    names = [f"coco_{i:02d}.png" for i in range(10)] + [f"pennfudan_{i:02d}.png" for i in range(10)]
+    write_photographs(tmp_path, names)
+    heldout = list(PhotographSet(tmp_path, "heldout"))
+    known = {photograph.image.tobytes() for photograph in heldout[:3]}
+    elephant = (slice(100, 115), slice(0, 160))
+    figures = evaluate_photographs(tmp_path, lambda: PhotoOracle(known=known, false_at=elephant))
+    assert figures["coco"] == {"AP50": 1.0, "AR50": 1.0, "photographs": 2, "instances": 2, "detections": 4}
+    assert figures["pennfudan"]["AR50"] == 0.5
+    assert figures["pennfudan"]["AP50"] == pytest.approx(51 / 101)
+    assert figures["all"]["photographs"] == 4
+    sky = (slice(0, 15), slice(0, 160))
+    worse = evaluate_photographs(tmp_path, lambda: PhotoOracle(known=known, false_at=sky))
+    assert worse["coco"]["AP50"] == pytest.approx(0.5)
+    assert worse["coco"]["AR50"] == 1.0
