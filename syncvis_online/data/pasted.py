@@ -22,6 +22,8 @@ from syncvis_online.data.photographs import Photograph
 Size = tuple[int, int]
 _Layers = NDArray[np.int16]
 MAX_ENLARGEMENT = 1.7
+SLIGHT_MOTION = 0.012
+"""Mean shift by frame, as a share of the width of the view, at `motion` 1."""
 
 
 class Photographs(Protocol):
@@ -32,11 +34,11 @@ class Photographs(Protocol):
     def __getitem__(self, index: int, /) -> Photograph: ...
 
 
-def photo_clip(item: Photograph, T: int, size: Size, rng: np.random.Generator, motion: float = 0.01) -> Clip:
+def photo_clip(item: Photograph, T: int, size: Size, rng: np.random.Generator, motion: float = 1.0) -> Clip:
     """One photograph under a camera that pans, zooms and turns, as a clip of T frames of `size` (H, W).
 
-    `motion` is the usual shift by frame as a share of the view's width (0 stands still, 0.01 is slight, 0.05
-    large); zoom and turn go with it. Half the time the view may be larger than the photograph, which then has
+    `motion` is relative: 0 stands still, 1 is slight (a mean shift of 1.2 % of the view's width a frame), 4 is
+    large; zoom and turn go with it. Half the time the view may be larger than the photograph, which then has
     a plain border.
     """
     images, layers = _moving_view(item, T, size, rng, motion)
@@ -51,7 +53,7 @@ def pasted_clip(
     rng: np.random.Generator,
     *,
     objects: tuple[int, int] = (1, 5),
-    motion: float = 0.01,
+    motion: float = 1.0,
 ) -> Clip:
     """Cut-outs on paths over a photograph under a moving camera, as a clip of T frames of `size` (H, W).
 
@@ -122,6 +124,7 @@ def _camera(
     photo: Size, size: Size, width: float, stretch: float, T: int, rng: np.random.Generator, motion: float
 ) -> list[NDArray[np.float64]]:
     """Matrices (2, 3) from the photograph to each frame; the view stays inside along every axis it fits."""
+    motion *= SLIGHT_MOTION
     direction = rng.uniform(0, 2 * np.pi)
     speed = float(rng.exponential(1.0)) * motion
     jitter = rng.normal(0, 0.3 * motion, size=(T, 4))

@@ -49,7 +49,7 @@ def _assert_valid(clip: Clip, T: int, size: tuple[int, int]) -> None:
     assert area.any(axis=1).all()
 
 
-@given(seed=seeds, T=st.integers(1, 7), motion=st.sampled_from((0.0, 0.01, 0.05)))
+@given(seed=seeds, T=st.integers(1, 7), motion=st.sampled_from((0.0, 1.0, 5.0)))
 @settings(max_examples=15, deadline=None)
 def test_clips_are_valid(photographs: list[Photograph], seed: int, T: int, motion: float) -> None:
     rng = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def test_clips_are_valid(photographs: list[Photograph], seed: int, T: int, motio
 @settings(max_examples=15, deadline=None)
 def test_masks_lie_on_their_pixels_and_no_body_is_doubled(seed: int) -> None:
     photograph = _painted([(255, 0, 0), (0, 255, 0)], [(40, 150, 30, 90), (60, 180, 170, 280)])
-    clip = photo_clip(photograph, 4, SIZE, np.random.default_rng(seed), 0.03)
+    clip = photo_clip(photograph, 4, SIZE, np.random.default_rng(seed), 3.0)
     strong = (clip.images.max(axis=-1) > 200) & (clip.images.min(axis=-1) < 60)
     for mask, label in zip(clip.masks, clip.labels, strict=True):
         own = strong & (clip.images[..., label] > 200)
