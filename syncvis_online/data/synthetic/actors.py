@@ -17,6 +17,8 @@ from syncvis_online.data.synthetic.looks import HEADINGS, PHASES, Look, Pose
 _TURN_SPEED = 4.0
 _EASING = 3.0
 _MAX_DRIFT = 0.45
+_HEADWAY_M = 0.6
+_LANE_M = 1.2
 
 
 @dataclass(slots=True)
@@ -24,7 +26,8 @@ class Actor:
     """One object with a lasting identity.
 
     `direction` is in radians on the ground: 0 to the picture's right, a quarter turn towards the camera.
-    `altitude_m` is the height of the foot point above the ground. A follower copies its leader's way.
+    `altitude_m` is the height of the foot point above the ground, `gap_m` the free way to the vehicle ahead. A follower
+    copies its leader's way.
     """
 
     track_id: int
@@ -44,6 +47,7 @@ class Actor:
     pace_mps: float = field(init=False)
     way_m: float = field(init=False)
     pause_s: float = 0.0
+    gap_m: float = math.inf
     entered: bool = False
 
     def __post_init__(self) -> None:
@@ -84,9 +88,9 @@ class Actor:
         self.direction = drift if right else math.pi - drift
 
     def _move(self, dt_s: float) -> None:
-        wanted = 0.0 if self.pause_s > 0 else self.speed_mps
+        wanted = 0.0 if self.pause_s > 0 else min(self.speed_mps, max(0.0, 1.2 * (self.gap_m - _HEADWAY_M)))
         self.pace_mps += (wanted - self.pace_mps) * min(1.0, _EASING * dt_s)
-        step = self.pace_mps * dt_s
+        step = min(self.pace_mps * dt_s, max(0.0, self.gap_m))
         self.way_m += step
         self.x_m += step * math.cos(self.direction)
         self.z_m -= step * math.sin(self.direction)
@@ -135,3 +139,30 @@ class Actor:
             return False
         away = self.x_m * math.cos(self.direction) > 0
         return self.entered or (away and self.leader is None)
+
+
+def in_lane(a: Actor, b: Actor) -> bool:
+    """Do two vehicles drive in one lane?"""
+    vehicles = a.look.label in ("car", "truck") and b.look.label in ("car", "truck")
+    return vehicles and a is not b and abs(a.z_m - b.z_m) < _LANE_M
+
+
+def measure_gaps(actors: list[Actor]) -> None:
+    """Tell each vehicle how far away the next one in its lane is, so that none drives through another."""
+    for actor in actors:
+        way = 1.0 if math.cos(actor.direction) >= 0 else -1.0
+        ahead = [b for b in actors if in_lane(actor, b) and way * (b.x_m - actor.x_m) > 0]
+        actor.gap_m = min(
+            (abs(b.x_m - actor.x_m) - _reach(b) - _reach(actor) for b in ahead), default=math.inf
+        )
+
+
+def free_of_traffic(actor: Actor, actors: list[Actor], gap_m: float) -> bool:
+    """Is there `gap_m` of free lane before and behind a vehicle? True for everything else."""
+    return all(
+        abs(b.x_m - actor.x_m) > _reach(actor) + _reach(b) + gap_m for b in actors if in_lane(actor, b)
+    )
+
+
+def _reach(actor: Actor) -> float:
+    return actor.look.extent[1]

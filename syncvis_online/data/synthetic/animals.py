@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from syncvis_online.data.synthetic.camera import Colour
-from syncvis_online.data.synthetic.canvas import Canvas, Pattern, Point, oval, patches
+from syncvis_online.data.synthetic.canvas import Canvas, Pattern, Point, oval, patches, smooth
 from syncvis_online.data.synthetic.looks import PHASES, Pose, mix, pick, shaded
 
 _COATS: tuple[Colour, ...] = (
@@ -196,24 +196,17 @@ class BirdLook:
         self._paint_wing(canvas, beat, bob, 1.0)
 
     def _paint_wing(self, canvas: Canvas, beat: float, bob: float, shade: float) -> None:
+        """The near wing hangs a little lower than the far one, so that neither vanishes as it passes the horizontal."""
         s = self.span_m
-        rise = 0.95 * s * beat
-        lift = 0.16 * s * (1 - abs(beat))
-        wrist = (0.16 * s, bob + 0.55 * rise + lift)
-        tip = (-0.34 * s, bob + rise + 0.6 * lift)
-        arm = [
-            (0.34 * s, bob + 0.07 * s),
-            wrist,
-            (-0.12 * s, bob + 0.5 * rise + 0.5 * lift),
-            (-0.36 * s, bob - 0.02 * s),
-        ]
-        hand = [wrist, (0.02 * s, bob + 0.9 * rise + lift), tip, (-0.36 * s, bob + 0.62 * rise + 0.3 * lift),
-                (-0.12 * s, bob + 0.5 * rise + 0.5 * lift)]  # fmt: skip
-        trail = [(-0.36 * s, bob - 0.02 * s), (-0.12 * s, bob + 0.5 * rise + 0.5 * lift),
-                 (-0.36 * s, bob + 0.62 * rise + 0.3 * lift), (-0.5 * s, bob + 0.3 * rise)]  # fmt: skip
-        canvas.fill(trail, shaded(mix(self.wing, self.tip, 0.35), 0.86 * shade), shade=0.12, grain=0.07)
-        canvas.fill(arm, shaded(self.wing, shade), shade=0.2, grain=0.07)
-        canvas.fill(hand, shaded(mix(self.wing, self.tip, 0.7), shade), shade=0.2, grain=0.07)
+        rise, depth = 0.95 * s * beat, (-0.16 if shade == 1.0 else 0.16) * s
+        wrist = (0.2 * s, bob + 0.5 * rise + 0.7 * depth)
+        tip = (-0.38 * s, bob + rise + 1.2 * depth)
+        edge = (-0.3 * s, bob + 0.42 * rise + 0.5 * depth)
+        root = [(0.26 * s, bob + 0.06 * s), (-0.3 * s, bob - 0.03 * s)]
+        wing = smooth([root[0], wrist, (0.0, bob + 0.85 * rise + 1.1 * depth), tip, edge, root[1]])
+        canvas.fill(wing, shaded(self.wing, shade), shade=0.2, grain=0.07)
+        feathers = [(0.02 * s, bob + 0.68 * rise + depth), (0.0, bob + 0.85 * rise + 1.1 * depth), tip, edge]
+        canvas.fill(smooth(feathers), shaded(mix(self.wing, self.tip, 0.75), shade), shade=0.15, grain=0.07)
 
 
 def draw_dog(rng: np.random.Generator) -> DogLook:

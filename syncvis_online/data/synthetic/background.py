@@ -217,6 +217,9 @@ class _Backdrop:
 
     def _treeline(self, share: float) -> None:
         leaf = self.far(pick(self.rng, LEAVES))
+        self._rect(
+            -0.1, self.base, self.camera.aspect + 0.2, 1.6 * self.metre * share, shaded(leaf, 0.55), grain=0.1
+        )
         x = -0.1
         while x < self.camera.aspect + 0.1:
             r = float(self.rng.uniform(2.0, 4.2)) * self.metre * share
@@ -286,7 +289,7 @@ def _surface(rng: np.random.Generator, kind: str, x: Floats, z: Floats, fine: Fl
         "paving": PAVING,
         "gravel": ((182, 164, 136), (168, 158, 146)),
     }[kind]
-    base = np.asarray(pick(rng, palette, 6), np.float32)
+    base = np.asarray(pick(rng, palette, 3 if kind == "road" else 6), np.float32)
     rough = {"road": 0.05, "grass": 0.13, "paving": 0.035, "gravel": 0.10}[kind]
     tone = 1 + rough * fine * _lookup(x, z, 0.16, 3) + 0.6 * rough * _lookup(x, z, 1.3, 29)
     if kind == "paving":
@@ -297,7 +300,8 @@ def _surface(rng: np.random.Generator, kind: str, x: Floats, z: Floats, fine: Fl
         cell = np.sin(np.floor((x + shift) / a) * 12.9898 + np.floor(z / b) * 78.233) * 43758.5453
         tone = tone + 0.09 * fine * (cell - np.floor(cell) - 0.5)
     if kind == "grass":
-        tone = tone + 0.05 * np.sign(np.sin(x * 1.1)) * (1.0 if rng.random() < 0.4 else 0.0)
+        mown = np.tanh(2.0 * np.sin(x * 1.1 + float(rng.uniform(0, 6.28))))
+        tone = tone + 0.035 * mown * (1.0 if rng.random() < 0.4 else 0.0)
     surface: Floats = base * np.asarray(tone, np.float32)[..., None]
     return surface
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -70,6 +71,17 @@ def oval(centre: Point, rx: float, ry: float, tilt: float = 0.0, n: int = 24) ->
     for k in range(n):
         u, v = rx * math.cos(2 * math.pi * k / n), ry * math.sin(2 * math.pi * k / n)
         points.append((centre[0] + u * c - v * s, centre[1] + u * s + v * c))
+    return points
+
+
+def smooth(points: list[Point]) -> list[Point]:
+    """Cut the corners of an open line twice (Chaikin's subdivision); the end points stay."""
+    for _ in range(2):
+        cut = [points[0]]
+        for a, b in pairwise(points):
+            cut.append((0.75 * a[0] + 0.25 * b[0], 0.75 * a[1] + 0.25 * b[1]))
+            cut.append((0.25 * a[0] + 0.75 * b[0], 0.25 * a[1] + 0.75 * b[1]))
+        points = [*cut, points[-1]]
     return points
 
 

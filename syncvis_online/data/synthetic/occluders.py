@@ -52,8 +52,8 @@ def foliage(canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float
 
 
 def _leafy(rng: np.random.Generator, centre: tuple[float, float], size: float) -> list[tuple[float, float]]:
-    radii = size * rng.uniform(0.72, 1.2, 14)
-    return [(centre[0] + r * 1.2 * math.cos(2 * math.pi * k / 14), centre[1] + r * math.sin(2 * math.pi * k / 14))
+    radii = size * rng.uniform(0.86, 1.14, 18)
+    return [(centre[0] + r * 1.2 * math.cos(2 * math.pi * k / 18), centre[1] + r * math.sin(2 * math.pi * k / 18))
             for k, r in enumerate(radii.tolist())]  # fmt: skip
 
 

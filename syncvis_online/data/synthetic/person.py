@@ -293,11 +293,20 @@ class _Body:
             self.canvas.fill(
                 oval(face, r * (0.74 + 0.1 * self.sin), r * 1.0), look.skin, direction=(-0.6, 1.0)
             )
+            self._paint_eyes(head, r)
             self._paint_fringe(head, r)
         else:
             self.canvas.fill(oval(head, r * 0.98, r * 1.08), look.hair, shade=0.25, grain=0.08)
         if look.hat is not None:
             self._paint_hat(head, r)
+
+    def _paint_eyes(self, head: Point, r: float) -> None:
+        for side in (-1, 1):
+            sight = self.cos * 0.62 - side * self.sin * 0.34
+            if abs(self.cos) < 0.9 or side == 1:
+                self.canvas.fill(
+                    oval((head[0] + sight * r, head[1] - 0.02 * r), 0.085 * r, 0.11 * r, n=8), (38, 30, 30)
+                )
 
     def _paint_fringe(self, head: Point, r: float) -> None:
         cap = [

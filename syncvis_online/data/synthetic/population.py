@@ -12,7 +12,7 @@ from collections import Counter
 
 import numpy as np
 
-from syncvis_online.data.synthetic.actors import Actor
+from syncvis_online.data.synthetic.actors import Actor, free_of_traffic, measure_gaps
 from syncvis_online.data.synthetic.animals import draw_bird, draw_dog
 from syncvis_online.data.synthetic.background import Layout
 from syncvis_online.data.synthetic.bicycle import draw_bicycle
@@ -24,6 +24,9 @@ from syncvis_online.data.synthetic.vehicles import draw_car, draw_truck
 from syncvis_online.types import LABELS
 
 _MARGIN = 1.03
+_TRIES = 4
+_MOST = {"truck": 2, "car": 4}
+"""A truck is added only to fewer than so many vehicles, a car likewise: a street full of them would hide all else."""
 
 
 class Population:
@@ -37,10 +40,10 @@ class Population:
         self._next_appearance = 1
         self.actors: list[Actor] = []
         self._target = self._draw_target()
-        while len(self.actors) < self._target:
-            self._spawn(self._target - len(self.actors), inside=True)
+        self._fill_up(inside=True)
 
     def step(self, dt_s: float) -> None:
+        measure_gaps(self.actors)
         for actor in self.actors:
             if actor.leader is None:
                 actor.advance(dt_s, self._level)
@@ -55,8 +58,17 @@ class Population:
                     self._release(actor)
         if self._rng.random() < 0.1 * dt_s:
             self._target = self._draw_target()
-        while len(self.actors) < self._target:
-            self._spawn(self._target - len(self.actors), inside=False)
+        self._fill_up(inside=False)
+
+    def _fill_up(self, *, inside: bool) -> None:
+        """Spawn until the target is met; a level of vehicles only may have to wait for room on the road."""
+        low, high = self._level.objects
+        seen = sum(not a.outside(self._camera) for a in self.actors)
+        target = high if seen < low + 3 else self._target
+        for _ in range(4 * high):
+            if len(self.actors) >= target:
+                return
+            self._spawn(target - len(self.actors), inside=inside)
 
     def _release(self, actor: Actor) -> None:
         """The leader has left the picture: follow it out on one's own."""
@@ -77,6 +89,8 @@ class Population:
         if label == "bicycle" and room < 2:
             label = "person"
         leader = self._add(self._draw_look(label), self._appearance(), inside=inside)
+        if leader is None:
+            return
         if label == "bicycle":
             self._add_rider(leader)
         elif room >= 2 and label == "dog" and self._rng.random() < 0.5:
@@ -98,8 +112,7 @@ class Population:
         if not alone or not (needed or self._rng.random() < self._level.lookalike_probability):
             return False
         twin = alone[int(self._rng.integers(len(alone)))]
-        self._add(twin.look, twin.appearance, inside=inside)
-        return True
+        return self._add(twin.look, twin.appearance, inside=inside) is not None
 
     def _appearance(self) -> int:
         self._next_appearance += 1
@@ -137,7 +150,7 @@ class Population:
         else:
             split = low + 0.25 * (high - low)
             far = rng.random() < self._level.far_share
-            share = float(rng.uniform(low, split) if far else split + (high - split) * rng.beta(1.3, 1.6))
+            share = float(rng.uniform(low, split) if far else split + (high - split) * rng.beta(1.4, 1.3))
             z = self._camera.focal * 1.75 / share
         return min(max(z, limits[0]), limits[1])
 
@@ -147,13 +160,24 @@ class Population:
                   "car": level.drive_speed_mps, "truck": level.drive_speed_mps, "bird": level.fly_speed_mps}  # fmt: skip
         return float(self._rng.uniform(*ranges[label]))
 
-    def _add(self, look: Look, appearance: int, *, inside: bool) -> Actor:
+    def _add(self, look: Look, appearance: int, *, inside: bool) -> Actor | None:
+        """A new actor in the picture (`inside`) or just beyond its edge; None where a vehicle finds no room."""
+        if look.label in _MOST and sum(a.look.label in _MOST for a in self.actors) >= _MOST[look.label]:
+            return None
+        for _ in range(_TRIES):
+            actor = self._place(look, appearance, inside=inside)
+            if free_of_traffic(actor, self.actors, 0.4 if inside else 4.0):
+                return self._register(actor)
+        return None
+
+    def _place(self, look: Look, appearance: int, *, inside: bool) -> Actor:
         rng, camera = self._rng, self._camera
         limits = self._depths(look)
         z = self._draw_depth(look, limits)
         right = bool(rng.random() < 0.5)
         if look.label in ("car", "truck"):
             right = z < sum(self._layout.road) / 2
+        if look.label in ("car", "truck", "bird"):
             limits = (z, z)
         half = camera.half_width_m(z)
         x = float(rng.uniform(-0.92, 0.92)) * half
@@ -163,16 +187,19 @@ class Population:
         drift = float(rng.normal(0, 0.12)) if look.label in ("person", "dog", "bicycle") else 0.0
         altitude = 0.0
         if look.label == "bird":
-            limits = (z, z)
-            y = float(rng.uniform(0.10, 0.6))
-            altitude = max(0.8, (camera.ground_y(z) - y) / camera.scale(z))
-        return self._register(
-            Actor(
-                track_id=self._next_id, appearance=appearance, look=look,
-                rng=np.random.default_rng([self._seed, 102, self._next_id]), x_m=x, z_m=z, z_range=limits,
-                speed_mps=self._speed(look.label), direction=drift if right else math.pi - drift, altitude_m=altitude,
-            )
-        )  # fmt: skip
+            altitude = max(0.8, (camera.ground_y(z) - float(rng.uniform(0.10, 0.6))) / camera.scale(z))
+        return Actor(
+            track_id=self._next_id,
+            appearance=appearance,
+            look=look,
+            rng=np.random.default_rng([self._seed, 102, self._next_id]),
+            x_m=x,
+            z_m=z,
+            z_range=limits,
+            speed_mps=self._speed(look.label),
+            direction=drift if right else math.pi - drift,
+            altitude_m=altitude,
+        )
 
     def _register(self, actor: Actor) -> Actor:
         self._next_id += 1

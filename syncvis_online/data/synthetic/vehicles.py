@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from syncvis_online.data.synthetic.camera import Colour
-from syncvis_online.data.synthetic.canvas import Canvas, Pattern, Point, oval, stripes
+from syncvis_online.data.synthetic.canvas import Canvas, Pattern, Point, oval, smooth, stripes
 from syncvis_online.data.synthetic.looks import CLOTH, PAINT, PHASES, Pose, mix, pick, shaded
 
 GLASS: Colour = (74, 96, 112)
@@ -58,7 +58,7 @@ class CarLook:
         profile = [(x * L, y * H) for x, y in _SHAPES[self.shape]]
         low, sill = 0.22, 0.3
         canvas.fill([(-0.46 * L, 0.1), (0.46 * L, 0.1), (0.46 * L, 0.4), (-0.46 * L, 0.4)], (20, 20, 22))
-        outline = [(0.5 * L, low), *_rounded(profile), (-0.5 * L, low)]
+        outline = [(0.5 * L, low), *smooth(profile), (-0.5 * L, low)]
         canvas.fill(outline, self.colour, shade=0.24, direction=(0.05, 1.0), grain=0.015)
         waist = profile[1][1]
         canvas.fill(
@@ -297,16 +297,3 @@ def paint_wheel(canvas: Canvas, hub: Point, radius: float, phase: int, rim: Colo
         tip = (hub[0] + 0.58 * radius * math.cos(turn), hub[1] + 0.58 * radius * math.sin(turn))
         canvas.limb(hub, tip, 0.1 * radius, 0.13 * radius, rim)
     canvas.fill(oval(hub, radius * 0.18, radius * 0.18, n=12), shaded(rim, 0.8))
-
-
-def _rounded(points: list[Point]) -> list[Point]:
-    """Cut the corners twice (Chaikin), which keeps the end points."""
-    for _ in range(2):
-        cut = [points[0]]
-        for a, b in zip(points, points[1:], strict=False):
-            cut += [
-                (0.75 * a[0] + 0.25 * b[0], 0.75 * a[1] + 0.25 * b[1]),
-                (0.25 * a[0] + 0.75 * b[0], 0.25 * a[1] + 0.75 * b[1]),
-            ]
-        points = [*cut, points[-1]]
-    return points
