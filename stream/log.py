@@ -15,8 +15,8 @@ from stream.sources import mask_url
 
 LEVELS = ("debug", "info", "warning", "error")
 
-# The end of a URL in running text is a guess; a password may hold anything but white space and quotes.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+# Up to the next white space: a password may hold any other sign.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 def mask_text(text: str) -> str:
@@ -35,16 +35,19 @@ class MaskingFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str = "info") -> None:
-    """Send all log records of `level` (one of LEVELS) and above to stderr; replaces an earlier set-up."""
+    """Send all log records of `level` (one of LEVELS) and above to stderr; replaces what it set up
+    earlier.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         MaskingFormatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     )
     root = logging.getLogger()
     for old in root.handlers[:]:
-        root.removeHandler(old)
+        if isinstance(old.formatter, MaskingFormatter):
+            root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    # Their info is a line for every request or packet.
-    for chatty in ("aiortc", "aioice", "asyncio", "uvicorn.access", "websockets"):
+    # Their info is a line for every request, packet or task.
+    for chatty in ("aiortc", "aioice", "asyncio", "uvicorn", "websockets"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,86 @@
+"""Ctrl-C and SIGTERM end a serving process within 3 s, whoever is connected, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+from tests.integration.processes import ServeProcess, write_config
+from tests.support.rtsp_server import RtspServer, index_frames
+
+pytestmark = pytest.mark.integration
+
+LIMIT_S = 3.0
+
+
+@pytest.fixture
+def rtsp_url(tmp_path: Path) -> Iterator[str]:
+    with RtspServer(tmp_path) as server:
+        yield server.serve_clip(index_frames(25), fps=25, gop=25)
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of all descendants of a process, as the kernel knows them."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *children_of(int(child))]
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not a zombie that waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def watch_whep(http: httpx.AsyncClient, camera: str) -> RTCPeerConnection:
+    """A WebRTC viewer that has received a picture."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    receiver = peer.addTransceiver("video", direction="recvonly").receiver
+    await peer.setLocalDescription(await peer.createOffer())
+    answer = await http.post(
+        f"/whep/{camera}",
+        content=peer.localDescription.sdp,
+        headers={"Content-Type": "application/sdp"},
+    )
+    assert answer.status_code == 201, answer.text
+    await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+    await receiver.track.recv()
+    return peer
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_in_time_with_viewers_connected(
+    number: signal.Signals, tmp_path: Path, rtsp_url: str
+) -> None:
+    config = write_config(tmp_path, {"yard": rtsp_url, "gone": "rtsp://me:hunter2@127.0.0.1:9/x"})
+    with ServeProcess(config) as server:
+        socket_address = server.address.replace("http", "ws") + "/ws/cameras/yard/tracks"
+        async with (
+            httpx.AsyncClient(base_url=server.address) as http,
+            websockets.connect(socket_address) as ws,
+        ):
+            await ws.recv()
+            peer = await watch_whep(http, "yard")
+            descendants = children_of(server._process.pid)
+            assert descendants, "a live camera is decoded in a process of its own"
+            code, seconds = await asyncio.to_thread(server.end, number)
+            assert code == 0, server.errors()
+            assert seconds < LIMIT_S, server.errors()
+            async for _ in ws:
+                pass
+            assert ws.close_code in (1001, 1012)
+            await peer.close()
+    assert not [pid for pid in descendants if is_running(pid)]
+    assert "Traceback" not in server.errors()
+    assert "hunter2" not in server.errors()
