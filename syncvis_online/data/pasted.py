@@ -37,9 +37,9 @@ class Photographs(Protocol):
 def photo_clip(item: Photograph, T: int, size: Size, rng: np.random.Generator, motion: float = 1.0) -> Clip:
     """One photograph under a camera that pans, zooms and turns, as a clip of T frames of `size` (H, W).
 
-    `motion` is relative: 0 stands still, 1 is slight (a mean shift of 1.2 % of the view's width a frame), 4 is
-    large; zoom and turn go with it. Half the time the view may be larger than the photograph, which then has
-    a plain border.
+    `motion` is relative: 0 stands still, 1 is slight (a mean shift of 1.2 % of the view's width a frame), 4
+    is large; zoom and turn go with it. Two times of three the view may be larger than the photograph, which
+    then has a plain border: a view inside it would cut heads or feet off most people.
     """
     images, layers = _moving_view(item, T, size, rng, motion)
     return clip_from_layers(images, layers, item.labels, item.labelled)

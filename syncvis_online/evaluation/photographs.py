@@ -1,22 +1,27 @@
 """Judge a tracker on single photographs: mask AP50 for people, each source of photographs by itself.
 
 Owns the rule of this measurement: one photograph is a video of one frame for a fresh tracker. The figure is
-COCO's (area all, at most 100 detections a picture) at IoU 0.5.
+COCO's (area all, at most 100 detections a picture) at IoU 0.5. As a command:
+`python -m syncvis_online.evaluation.photographs ROOT [--model NAME_OR_PATH] [--json FILE]`.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from syncvis_online.data.photographs import Photograph, PhotographSet, Split
+from syncvis_online.errors import SyncVISError
 from syncvis_online.evaluation.average_precision import Candidates, class_figures
-from syncvis_online.evaluation.run import TrackerFactory
+from syncvis_online.evaluation.run import TrackerFactory, write_result
 from syncvis_online.evaluation.tubes import area, intersections
 from syncvis_online.types import LABELS, RLE, Image, Track, encode_mask
 
@@ -86,3 +91,31 @@ def _figures(samples: list[Candidates]) -> dict[str, Any]:
         "instances": sum(int((~sample.ignored).sum()) for sample in samples),
         "detections": sum(len(sample.scores) for sample in samples),
     }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure a model on the photographs held out of training; the figures go to stdout as JSON."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("root", type=Path, help="the folder with instances.json and images/")
+    parser.add_argument("--model", default="default", metavar="NAME_OR_PATH")
+    parser.add_argument("--split", choices=get_args(Split), default="heldout")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    given = parser.parse_args(arguments)
+    # The metrics know no model: only the command does.
+    from syncvis_online.checkpoint import load_model
+    from syncvis_online.online import OnlineTracker
+
+    try:
+        tracker = OnlineTracker(load_model(given.model))
+        result = evaluate_photographs(given.root, lambda: tracker, split=given.split, progress=True)
+        if given.json is not None:
+            write_result(given.json, result)
+    except SyncVISError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

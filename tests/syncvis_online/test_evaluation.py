@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from syncvis_online.checkpoint import save_model
+from syncvis_online.config import TrackerConfig
 from syncvis_online.data.photographs import PhotographSet
 from syncvis_online.data.synthetic import SyntheticWorld, load_level, write_youtube_vis
 from syncvis_online.errors import ConfigError, DataError
-from syncvis_online.evaluation.photographs import evaluate_photographs
+from syncvis_online.evaluation.photographs import evaluate_photographs, main
 from syncvis_online.evaluation.run import evaluate, write_result
 from syncvis_online.evaluation.videos import open_videos
 from syncvis_online.types import LABELS, FrameTracks, Image, Mask, Track, box_of_mask, encode_mask
+from tests.syncvis_online.models import tiny_model
 from tests.syncvis_online.photograph_data import HEIGHT, WIDTH, write_photographs
 
 SPEC = "synthetic:easy?seeds=900-901&frames=4"
@@ -164,3 +167,26 @@ def test_photographs_are_judged_by_source_and_ignored_regions_are_honoured(tmp_p
     worse = evaluate_photographs(tmp_path, lambda: PhotoOracle(known=known, false_at=sky))
     assert worse["coco"]["AP50"] == pytest.approx(0.5)
     assert worse["coco"]["AR50"] == 1.0
+
+
+def test_the_photograph_command_measures_a_checkpoint_and_names_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photographs(tmp_path, ["coco_0.png", "pennfudan_0.png"])
+    save_model(
+        tmp_path / "tiny.safetensors", tiny_model(), TrackerConfig(birth_score=0.0, keep_score=0.0), {}
+    )
+    written = tmp_path / "figures.json"
+    model = ["--model", str(tmp_path / "tiny.safetensors")]
+    assert main([str(tmp_path), *model, "--split", "all", "--json", str(written)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(written.read_text(encoding="utf-8"))
+    assert {source: figures["instances"] for source, figures in printed.items()} == {
+        "coco": 1,
+        "pennfudan": 1,
+        "all": 2,
+    }
+    assert main([str(tmp_path / "nowhere"), *model]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error:")
+    assert "nowhere" in line
