@@ -24,6 +24,7 @@ from syncvis_online.data.synthetic.vehicles import draw_car, draw_truck
 from syncvis_online.types import LABELS
 
 _MARGIN = 1.03
+_FAR_MARGIN = 1.16
 _TRIES = 4
 _MOST = {"truck": 2, "car": 4}
 """A truck is added only to fewer than so many vehicles, a car likewise: a street full of them would hide all else."""
@@ -135,9 +136,13 @@ class Population:
         low, high = self._level.height_fraction
         shortest, tallest = look.heights_m
         near = self._camera.focal * tallest * _MARGIN / high
-        far = min(self._camera.focal * shortest / (low * _MARGIN), self._layout.backdrop_m - 1.5)
+        far = min(self._camera.focal * shortest / (low * _FAR_MARGIN), self._layout.backdrop_m - 1.5)
         near = max(near, self._camera.depth_of_ground(0.99)) if look.label != "bird" else near
         return near, max(far, near)
+
+    def _in_front(self) -> int:
+        """How many are nearer than the road, where no vehicle can hide them."""
+        return sum(a.z_m < self._layout.road[0] for a in self.actors)
 
     def _draw_depth(self, look: Look, limits: tuple[float, float]) -> float:
         rng, (low, high) = self._rng, self._level.height_fraction
@@ -147,6 +152,8 @@ class Population:
             z = road[0] + (road[1] - road[0]) * (lane + float(rng.uniform(-0.06, 0.06)))
         elif look.label == "bird":
             z = limits[0] + (limits[1] - limits[0]) * float(rng.uniform(0.35, 1.0))
+        elif self._in_front() < self._level.objects[0]:
+            z = float(rng.uniform(limits[0], max(self._layout.road[0], limits[0])))
         else:
             split = low + 0.25 * (high - low)
             far = rng.random() < self._level.far_share
