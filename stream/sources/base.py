@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from typing import Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +34,16 @@ class SourceOptions(BaseModel):
     """The socket's receive buffer with UDP: a key frame arrives as one burst."""
 
 
+class FrameIterator(Protocol):
+    """Frames, and the end of them: what `async for` and `contextlib.aclosing` need."""
+
+    def __aiter__(self) -> AsyncIterator[Frame]: ...
+
+    async def __anext__(self) -> Frame: ...
+
+    async def aclose(self) -> None: ...
+
+
 class Source(Protocol):
     """One way to one camera. `frames` is called once; a source that ended or failed is not used again."""
 
@@ -41,7 +52,7 @@ class Source(Protocol):
     """Whether opening it again makes sense when it ends or fails."""
     on_drop: DropCallback
 
-    def frames(self) -> AsyncGenerator[Frame, None]:
+    def frames(self) -> FrameIterator:
         """One connection: its frames, `seq` from 0, until the media ends.
 
         Raises the subclasses of StreamError when it cannot be opened or fails on the way.
@@ -54,3 +65,29 @@ class Source(Protocol):
         Returns within about two seconds and leaves no process, thread, file descriptor or shared memory.
         """
         ...
+
+
+class IteratedSource(ABC):
+    """A source that is its own iterator.
+
+    Not an async generator: one generator inside another (the supervisor's) cannot be closed in peace by an
+    event loop that shuts down, which closes all that it knows at once.
+    """
+
+    def frames(self) -> Self:
+        """See `Source`."""
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    async def __anext__(self) -> Frame: ...
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See `Source`."""
+
+    async def aclose(self) -> None:
+        """The same as `close`, by the name that iterators have for it."""
+        await self.close()

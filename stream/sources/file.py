@@ -6,8 +6,7 @@ Owns what counts as a video file and how one is shown: turned upright as its rot
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +14,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from stream.sources.base import DropCallback, ignore_drops
+from stream.sources.base import DropCallback, IteratedSource, ignore_drops
 from stream.sources.errors import Failure, failure_of, stream_error
 from stream.sources.pacing import Pacer
 from stream.sources.thread_feed import ThreadFeed
@@ -27,7 +26,7 @@ _STILL_FORMATS = ("image2", "tty", "ico", "gif_pipe")
 """FFmpeg plays texts as terminals and pictures as one-frame videos; nobody means that by a camera."""
 
 
-class FileSource:
+class FileSource(IteratedSource):
     """One reading of a video file. See `Source`."""
 
     live = False
@@ -41,13 +40,11 @@ class FileSource:
             self._decode, on_drop=(lambda count: self.on_drop("reader_backlog", count)) if realtime else None
         )
 
-    async def frames(self) -> AsyncGenerator[Frame, None]:
-        """Every picture of the file, in order. See `Source`."""
-        async with aclosing(self._feed.items()) as frames:
-            async for frame in frames:
-                self._report_broken()
-                yield frame
-        self._report_broken()
+    async def __anext__(self) -> Frame:
+        try:
+            return await anext(self._feed)
+        finally:
+            self._report_broken()
 
     def _report_broken(self) -> None:
         broken, self._broken = self._broken, 0

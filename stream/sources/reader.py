@@ -18,15 +18,23 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stream.sources import reader_process
+from stream.sources.outbox import MESSAGE_BYTES
 from syncvis_online.types import Image
 
 _END_TIMEOUT_S = 1.0
 _SERVER_END_TIMEOUT_S = 5.0
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this package within reach, and without threads of NumPy's: they would not survive a fork."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
+    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class ForkServer:
@@ -49,12 +57,12 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                # -P: this directory's modules must not hide those of the standard library
-                [sys.executable, "-P", str(reader_process.__file__), str(theirs.fileno())],
+                # -P: what lies in the current directory must not be taken for a module
+                [sys.executable, "-P", "-m", "stream.sources.reader_process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env=_environment(),
             )
         self._control = ours
         return ours
@@ -141,10 +149,9 @@ class Reader:
         async with asyncio.timeout(timeout_s):
             while self._channel is not None:
                 self._request(self._channel)
-                try:
+                with contextlib.suppress(BlockingIOError):
                     return self._take(self._channel)
-                except BlockingIOError:
-                    await self._wait_readable(self._channel)
+                await self._wait_readable(self._channel)
         return None
 
     def _request(self, channel: socket.socket) -> None:
@@ -157,7 +164,7 @@ class Reader:
 
     def _take(self, channel: socket.socket) -> ReaderMessage | None:
         try:
-            data, fds, _, _ = socket.recv_fds(channel, reader_process.MESSAGE_BYTES, 1)
+            data, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
         except ConnectionResetError:
             return None
         if not data:

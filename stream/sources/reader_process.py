@@ -1,6 +1,6 @@
 """The process that decodes one live camera, and the small server that forks such processes.
 
-Run as a script with the descriptor of a control socket: it imports PyAV and NumPy once and then forks one
+Run as a module with the descriptor of a control socket: it imports PyAV and NumPy once and then forks one
 reader for every socket that it is sent, so that a camera starts in milliseconds and no reader ever carries
 torch, the main script or the parent's descriptors. A reader decodes into shared memory (an anonymous file
 that vanishes with its last user) and talks over its socket, one JSON message a packet:
@@ -11,28 +11,26 @@ that vanishes with its last user) and talks over its socket, one JSON message a 
                     pictures given up since the one before, by cause
 
 When the parent is slow the oldest undelivered picture is dropped and counted: what is delivered is never
-older than the ring. Imports nothing of this project: it must start fast, and work from any directory.
+older than the ring. Imports nothing of this project but `outbox`: it must start fast and stay small.
 """
 
 from __future__ import annotations
 
-import array
 import json
-import mmap
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections import deque
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import numpy as np
 
-SLOTS = 4
-MESSAGE_BYTES = 65536
+from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
+
 LINGER_S = 0.4
 """How long a reader may take to say goodbye to the server once its parent has hung up."""
 QUICK_S = 0.005
@@ -41,122 +39,6 @@ opened."""
 LATE_PARSERS = ("h264", "hevc")
 """FFmpeg hands out an access unit of these when the first bytes of the next one arrive. So the first bytes of
 the one it hands out arrived when it handed out the one before."""
-
-
-def send_message(channel: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-    """Send one message, and descriptors with it."""
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    channel.sendmsg([json.dumps(message).encode()], ancillary)
-
-
-class Outbox:
-    """The ring of pictures in shared memory, and which of them may be sent. Thread-safe.
-
-    At most one picture is with the parent (being copied), one being written, the rest waiting, oldest first.
-    """
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self._lock = threading.Lock()
-        self._shape = (0, 0)
-        self._slots: list[np.ndarray[Any, Any]] = []
-        self._free: list[int] = []
-        self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
-        self._taken: int | None = None
-        self._wanted = False
-        self._held = False
-        self._hold_number = 0
-        self._dropped: dict[str, int] = {}
-
-    def slot(self, height: int, width: int) -> tuple[int, np.ndarray[Any, Any]]:
-        """A slot to write a picture (height, width, 3) uint8 into, taken from the oldest waiting one if
-        need be."""
-        with self._lock:
-            if self._shape != (height, width):
-                self._resize(height, width)
-            if not self._free:
-                self._free.append(self._waiting.popleft()[0])
-                self._count("reader_backlog", 1)
-            index = self._free.pop()
-            return index, self._slots[index]
-
-    def _resize(self, height: int, width: int) -> None:
-        self._count("reader_backlog", len(self._waiting))
-        size = height * width * 3
-        fd = os.memfd_create("frames", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(fd, SLOTS * size)
-            memory = mmap.mmap(fd, SLOTS * size)
-            send_message(
-                self._channel, {"type": "ring", "height": height, "width": width, "slots": SLOTS}, (fd,)
-            )
-        finally:
-            os.close(fd)
-        pictures = np.frombuffer(memory, dtype=np.uint8).reshape(SLOTS, height, width, 3)
-        self._shape, self._slots = (height, width), list(pictures)
-        self._free, self._taken = list(range(SLOTS)), None
-        self._waiting.clear()
-
-    def publish(self, index: int, frame: dict[str, Any]) -> None:
-        """The picture in this slot is complete: send it when the parent wants one."""
-        with self._lock:
-            self._waiting.append((index, frame))
-            self._send()
-
-    def request(self) -> None:
-        """The parent has copied the picture that it was sent, if any, and wants the next."""
-        with self._lock:
-            if self._taken is not None:
-                self._free.append(self._taken)
-                self._taken = None
-            self._wanted = True
-            self._send()
-
-    def _send(self) -> None:
-        if self._wanted and self._waiting and not self._held:
-            self._taken, frame = self._waiting.popleft()
-            self._wanted = False
-            self._tell({"type": "frame", "slot": self._taken, **frame})
-
-    def hold(self) -> int:
-        """Keep what waits for a moment: it may turn out to be outdated. Gives a number for `release`."""
-        with self._lock:
-            self._held = True
-            self._hold_number += 1
-            return self._hold_number
-
-    def release(self, number: int | None = None) -> None:
-        """End the hold of that number, unless it was renewed since; without a number, end any."""
-        with self._lock:
-            if number is None or number == self._hold_number:
-                self._held = False
-                self._send()
-
-    def discard(self) -> None:
-        """Drop what waits: it is outdated. Its hold goes on."""
-        with self._lock:
-            self._hold_number += 1
-            self._free += [index for index, _ in self._waiting]
-            self._count("opening", len(self._waiting))
-            self._waiting.clear()
-
-    def dropped(self, cause: str, count: int) -> None:
-        """Count pictures that the parent will not get; it is told with the next one that it does get."""
-        with self._lock:
-            self._count(cause, count)
-
-    def _count(self, cause: str, count: int) -> None:
-        if count:
-            self._dropped[cause] = self._dropped.get(cause, 0) + count
-
-    def fail(self, name: str, text: str = "", *, timed_out: bool = False) -> None:
-        """Tell the parent why this reader ends."""
-        with self._lock:
-            self._tell({"type": "error", "name": name, "text": text, "timed_out": timed_out})
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        dropped, self._dropped = self._dropped, {}
-        send_message(self._channel, {**message, "dropped": dropped})
 
 
 class Reader:
@@ -181,6 +63,8 @@ class Reader:
                 failure = (self._read(container), "")
         except Exception as error:  # whatever it is, the parent decides what it means
             failure = (type(error).__name__, getattr(error, "strerror", None) or str(error))
+            if not opened and failure[0] == "OSError" and not is_known(self._order["url"]):
+                failure = ("UnknownHost", "")
         timed_out = not opened and time.monotonic() - started > 0.9 * self._order["open_timeout_s"]
         if not self._stop.is_set():
             self._outbox.fail(*failure, timed_out=timed_out)
@@ -283,6 +167,15 @@ class Reader:
         if pts + self._pts_offset <= self._last_pts:
             self._pts_offset = self._last_pts + 1 - pts
         return pts + self._pts_offset
+
+
+def is_known(url: str) -> bool:
+    """Whether the host in a URL has an address. FFmpeg says "Input/output error" for hosts that have none."""
+    try:
+        host = urlsplit(url).hostname
+        return not host or bool(socket.getaddrinfo(host, None))
+    except (OSError, ValueError):
+        return False
 
 
 def serve_camera(channel: socket.socket) -> None:

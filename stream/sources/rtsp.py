@@ -7,12 +7,11 @@ picture in time, is ended and becomes an error. Does not reconnect: that is the 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
 from fractions import Fraction
 from typing import Any
 
 from stream.errors import StreamError
-from stream.sources.base import DropCallback, SourceOptions, ignore_drops
+from stream.sources.base import DropCallback, IteratedSource, SourceOptions, ignore_drops
 from stream.sources.errors import Failure, stream_error
 from stream.sources.reader import Reader, ReaderMessage
 from stream.sources.urls import SourceAddress
@@ -22,11 +21,7 @@ _GRACE_S = 1.0
 """FFmpeg's own time limits speak first: they know more about what went wrong."""
 
 
-class _Closed(Exception):  # noqa: N818 - not an error: `close` was called while `frames` waited
-    pass
-
-
-class LiveSource:
+class LiveSource(IteratedSource):
     """One connection to an RTSP server or a capture device. See `Source`."""
 
     live = True
@@ -38,42 +33,42 @@ class LiveSource:
         self._reader = Reader()
         self._seq = 0
         self._discontinuity = False
+        self._started = False
+        self._limit_s = options.open_timeout_s + _GRACE_S
+        self._late = Failure("TimeoutError", timed_out=True)
 
     @property
     def reader_pid(self) -> int | None:
         """The process that decodes this camera, once it runs."""
         return self._reader.pid
 
-    async def frames(self) -> AsyncGenerator[Frame, None]:
-        """Open and read; ends by an error or by `close`: a live stream has no end. See `Source`."""
-        await self._reader.start(self._order())
-        limit_s = self._options.open_timeout_s + _GRACE_S
-        late = Failure("TimeoutError", timed_out=True)
+    async def __anext__(self) -> Frame:
+        """The next frame. Ends by an error or by `close`: a live stream has no end."""
         try:
+            if not self._started:
+                self._started = True
+                await self._reader.start(self._order())
             while True:
-                message = await self._receive(limit_s, late)
+                message = await self._receive()
                 if message.type == "opened":
-                    limit_s, late = self._options.keyframe_timeout_s, Failure("NoPicture")
+                    self._limit_s, self._late = self._options.keyframe_timeout_s, Failure("NoPicture")
                 elif message.type == "frame":
-                    limit_s, late = self._options.read_timeout_s, Failure("TimeoutError")
-                    yield self._frame(message)
-        except _Closed:
-            return
-        finally:
+                    self._limit_s, self._late = self._options.read_timeout_s, Failure("TimeoutError")
+                    return self._frame(message)
+        except BaseException:
             await self.close()
+            raise
 
-    async def _receive(self, limit_s: float, late: Failure) -> ReaderMessage:
+    async def _receive(self) -> ReaderMessage:
         """The next message that says how the reader fares. Raises StreamError for failures."""
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + self._limit_s
         while True:
             try:
                 message = await self._reader.receive(max(0.0, deadline - time.monotonic()))
             except TimeoutError:
-                raise self._error(late) from None
+                raise self._error(self._late) from None
             if message is None:
-                if self._reader.closed:
-                    raise _Closed
-                raise self._error(Failure("ReaderDied"))
+                raise StopAsyncIteration if self._reader.closed else self._error(Failure("ReaderDied"))
             for cause, count in message.fields.pop("dropped", {}).items():
                 self.on_drop(cause, count)
             if message.type == "error":
@@ -117,7 +112,6 @@ class LiveSource:
             return order
         order["options"] = {
             "rtsp_transport": options.transport,
-            "allowed_media_types": "video",
             # Without these FFmpeg reads up to seconds of video to guess its rate, and hands them out late.
             # Size and parameters come with the session description or the first key frame.
             "fpsprobesize": "0",

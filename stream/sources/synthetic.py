@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from collections.abc import Iterator
 from fractions import Fraction
 
-from stream.sources.base import DropCallback, ignore_drops
+from stream.sources.base import DropCallback, IteratedSource, ignore_drops
 from stream.sources.pacing import Pacer
 from stream.sources.thread_feed import ThreadFeed
 from stream.sources.urls import SyntheticAddress
@@ -17,7 +16,7 @@ from syncvis_online.data.synthetic import SyntheticWorld, load_level
 _TIME_BASE = Fraction(1, 90000)
 
 
-class SyntheticSource:
+class SyntheticSource(IteratedSource):
     """One run of a synthetic camera. See `Source`."""
 
     def __init__(self, camera: str, address: SyntheticAddress, *, realtime: bool) -> None:
@@ -30,15 +29,13 @@ class SyntheticSource:
             self._render, on_drop=(lambda count: self.on_drop("reader_backlog", count)) if realtime else None
         )
 
-    async def frames(self) -> AsyncGenerator[Frame, None]:
-        """The pictures of the world, without end or as many as were asked for. See `Source`."""
-        async with aclosing(self._feed.items()) as frames:
-            async for frame in frames:
-                yield frame
+    async def __anext__(self) -> Frame:
+        return await anext(self._feed)
 
     def _render(self, stop: threading.Event) -> Iterator[Frame]:
         address = self._address
-        world = SyntheticWorld(self._level, address.seed, fps=address.fps, size=address.size)
+        size = None if address.size is None else (address.size[1], address.size[0])
+        world = SyntheticWorld(self._level, address.seed, fps=address.fps, size=size)
         pacer = Pacer(stop, realtime=self._realtime)
         seq = 0
         while not stop.is_set() and (address.frames is None or seq < address.frames):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -42,37 +42,46 @@ class ThreadFeed(Generic[T]):
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def items(self) -> AsyncGenerator[T, None]:
-        """The items, in order, until the producer ends; raises what it raised. Ends when the feed is
-        closed."""
-        if self._stop.is_set():
-            return
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="source", daemon=True)
-        self._thread.start()
-        try:
-            while True:
-                self._wake.clear()
-                found, item, dropped = self._take()
-                if dropped and self._on_drop is not None:
-                    self._on_drop(dropped)
-                if found:
-                    yield item[0]
-                elif self._ended or self._stop.is_set():
-                    break
-                else:
-                    await self._wake.wait()
-        finally:
-            await self.close()
-        if self._error is not None:
-            raise self._error
+    def __aiter__(self) -> Self:
+        return self
 
-    def _take(self) -> tuple[bool, list[T], int]:
+    async def __anext__(self) -> T:
+        """The next item; raises what the producer raised, once its items are gone. Ends when closed."""
+        try:
+            return await self._next()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _next(self) -> T:
+        self._start()
+        while True:
+            self._wake.clear()
+            ended = self._ended  # before taking: the last item is put before the end is told
+            item, dropped = self._take()
+            if dropped and self._on_drop is not None:
+                self._on_drop(dropped)
+            if item:
+                return item[0]
+            if self._stop.is_set():
+                raise StopAsyncIteration
+            if ended:
+                raise self._error or StopAsyncIteration
+            await self._wake.wait()
+
+    def _start(self) -> None:
+        if self._thread is None and not self._stop.is_set():
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._run, name="source", daemon=True)
+            self._thread.start()
+
+    def _take(self) -> tuple[list[T], int]:
+        """The oldest waiting item, if there is one, and how many were dropped since the last time."""
         with self._changed:
             item = [self._waiting.popleft()] if self._waiting and not self._stop.is_set() else []
             dropped, self._dropped = self._dropped, 0
             self._changed.notify_all()
-            return bool(item), item, dropped
+            return item, dropped
 
     def _run(self) -> None:
         try:

@@ -11,7 +11,7 @@ from stream.sources.thread_feed import ThreadFeed
 
 
 async def collect(feed: ThreadFeed[int]) -> list[int]:
-    return [item async for item in feed.items()]
+    return [item async for item in feed]
 
 
 async def test_everything_arrives_in_order_and_the_producer_never_runs_ahead() -> None:
@@ -24,7 +24,7 @@ async def test_everything_arrives_in_order_and_the_producer_never_runs_ahead() -
             yield index
 
     seen = []
-    async for item in ThreadFeed(produce, capacity=3).items():
+    async for item in ThreadFeed(produce, capacity=3):
         assert produced <= item + 3 + 1
         seen.append(item)
     assert seen == list(range(200))
@@ -40,7 +40,7 @@ async def test_a_slow_consumer_of_a_live_producer_gets_the_newest_and_every_loss
 
     feed = ThreadFeed(produce, capacity=3, on_drop=dropped.append)
     seen = []
-    async for item in feed.items():
+    async for item in feed:
         if not seen:
             await asyncio.to_thread(done.wait)
         seen.append(item)
@@ -54,7 +54,7 @@ async def test_what_the_producer_raises_comes_after_what_it_made() -> None:
         yield 1
         raise OSError("broken")
 
-    items = ThreadFeed(produce).items()
+    items = ThreadFeed(produce)
     assert await anext(items) == 1
     with pytest.raises(OSError, match="broken"):
         await anext(items)
@@ -73,7 +73,7 @@ async def test_close_ends_the_thread_and_wakes_the_consumer(live: bool) -> None:
     seen = []
 
     async def consume() -> None:
-        async for item in feed.items():
+        async for item in feed:
             seen.append(item)
             first.set()
 
@@ -97,9 +97,9 @@ async def test_a_consumer_that_leaves_early_ends_the_thread() -> None:
             ended.set()
 
     feed = ThreadFeed(produce)
-    items = feed.items()
+    items = feed
     assert await anext(items) == 1
-    await items.aclose()
+    await items.close()
     assert await asyncio.to_thread(ended.wait, 10)
 
 

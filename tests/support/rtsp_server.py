@@ -130,7 +130,7 @@ class RtspServer:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._mounts: list[Mount] = []
+        self.mounts: list[Mount] = []
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
         self.t0_s = 0.0
@@ -146,11 +146,11 @@ class RtspServer:
         loop. Credentials hold for the whole server. (Re)starts the server if it runs.
         """
         frames = list(read_clip(Path(clip)) if isinstance(clip, str | Path) else clip)
-        media = self._directory / f"clip{len(self._mounts)}.units"
+        media = self._directory / f"clip{len(self.mounts)}.units"
         write_access_units(media, encode_access_units(frames, fps=fps, gop=gop, codec=codec))
         height, width = frames[0].shape[:2]
         mount = Mount(
-            f"/clip{len(self._mounts)}",
+            f"/clip{len(self.mounts)}",
             str(media),
             codec,
             fps,
@@ -165,11 +165,11 @@ class RtspServer:
 
     def serve_audio(self) -> str:
         """Serve a mount that has sound and no picture; give its URL."""
-        return self.add(Mount(f"/audio{len(self._mounts)}", "audio"))
+        return self.add(Mount(f"/audio{len(self.mounts)}", "audio"))
 
     def add(self, mount: Mount) -> str:
         """Add one mount, (re)start the server, and give the mount's URL."""
-        self._mounts.append(mount)
+        self.mounts.append(mount)
         self.stop()
         self.start()
         return self.url(mount)
@@ -182,7 +182,7 @@ class RtspServer:
     def start(self) -> None:
         """Start, on the port of the last time if there was one; return when it listens."""
         spec = self._directory / "server.json"
-        spec.write_text(json.dumps({"port": self.port, "mounts": [asdict(mount) for mount in self._mounts]}))
+        spec.write_text(json.dumps({"port": self.port, "mounts": [asdict(mount) for mount in self.mounts]}))
         self._process = subprocess.Popen(
             [SYSTEM_PYTHON, str(SCRIPT), str(spec)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -200,7 +200,7 @@ class RtspServer:
             self._process.kill()
             self._close()
 
-    def pause(self, signal_number: int) -> None:
+    def send_signal(self, signal_number: int) -> None:
         """Send the server's process a signal, e.g. SIGSTOP: connections stay open, nothing more is sent."""
         if self._process is not None:
             self._process.send_signal(signal_number)
