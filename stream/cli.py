@@ -7,6 +7,8 @@ done.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     parser = build_parser()
     parsed = parser.parse_args(arguments)
+    # At its end the interpreter looks for cycles in all that torch has made: seconds on a busy machine.
+    atexit.register(gc.freeze)
     if parsed.version:
         from stream.metrics import package_version
 
