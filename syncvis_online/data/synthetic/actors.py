@@ -128,9 +128,11 @@ class Actor:
         return not self.three_dimensional and math.cos(self.facing) < 0
 
     def outside(self, camera: Camera) -> bool:
-        """Is the whole body beyond the left or the right edge of the picture, shake and all?"""
-        reach = max(-self.look.extent[0], self.look.extent[1])
-        return abs(self.x_m) > camera.half_width_m(self.z_m) + reach + 0.02 * self.z_m
+        """Is the whole body beyond the left or the right edge of the picture?"""
+        return abs(self.x_m) > camera.half_width_m(self.z_m) + self.look.reach_m + camera.shake_m(self.z_m)
+
+    def well_inside(self, camera: Camera) -> bool:
+        return abs(self.x_m) < 0.96 * camera.half_width_m(self.z_m)
 
     def leaving(self, camera: Camera) -> bool:
         """Out of the picture after having been in it, or on its way from it."""
@@ -165,4 +167,4 @@ def free_of_traffic(actor: Actor, actors: list[Actor], gap_m: float) -> bool:
 
 
 def _reach(actor: Actor) -> float:
-    return actor.look.extent[1]
+    return actor.look.reach_m

@@ -45,6 +45,10 @@ class DogLook:
         return (1.2 * self.size_m, 1.68 * self.size_m)
 
     @property
+    def reach_m(self) -> float:
+        return 1.25 * self.size_m
+
+    @property
     def cycle_m(self) -> float:
         return 1.5 * self.size_m
 
@@ -170,6 +174,10 @@ class BirdLook:
     @property
     def heights_m(self) -> tuple[float, float]:
         return (0.42 * self.span_m, 1.5 * self.span_m)
+
+    @property
+    def reach_m(self) -> float:
+        return self.span_m
 
     @property
     def cycle_m(self) -> float:

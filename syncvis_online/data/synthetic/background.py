@@ -278,8 +278,7 @@ def _lookup(x: Floats, z: Floats, cell_m: float, offset: int) -> Floats:
     """Noise fixed to the ground, one value a cell of `cell_m`, smooth between them."""
     u = np.asarray(np.mod(x / cell_m * 4 + offset, 512), np.float32)
     v = np.asarray(np.mod(z / cell_m * 4 + 2 * offset, 512), np.float32)
-    looked_up: Floats = cv2.remap(grain_tile(), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return looked_up
+    return np.asarray(cv2.remap(grain_tile(), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
 def _surface(rng: np.random.Generator, kind: str, x: Floats, z: Floats, fine: Floats) -> Floats:

@@ -38,6 +38,10 @@ class BicycleLook:
         return (1.0, 1.22)
 
     @property
+    def reach_m(self) -> float:
+        return 0.92
+
+    @property
     def cycle_m(self) -> float:
         return 3.6
 

@@ -16,12 +16,14 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """`horizon` and `focal` in picture heights, `height_m` above the ground, `aspect` = width / height."""
+    """`horizon`, `focal` and the largest `shake` in picture heights, `height_m` above the ground, `aspect` = width /
+    height."""
 
     horizon: float
     height_m: float
     focal: float
     aspect: float
+    shake: float
 
     def scale(self, z_m: float) -> float:
         """Picture heights a metre at the distance `z_m`."""
@@ -37,6 +39,10 @@ class Camera:
 
     def screen_x(self, x_m: float, z_m: float) -> float:
         return self.aspect / 2 + x_m * self.focal / z_m
+
+    def shake_m(self, z_m: float) -> float:
+        """How far the edge of the picture moves on the ground, at most."""
+        return self.shake * z_m / self.focal
 
     def half_width_m(self, z_m: float) -> float:
         """Half the width of the ground that the picture shows at the distance `z_m`."""
@@ -74,13 +80,14 @@ _LIGHTS = {
 _LIGHT_SHARES = (0.36, 0.2, 0.2, 0.14, 0.10)
 
 
-def draw_camera(rng: np.random.Generator, aspect: float) -> Camera:
+def draw_camera(rng: np.random.Generator, aspect: float, shake: float) -> Camera:
     """A camera on a mast, a balcony or a tripod, level with a horizon in the upper part of the picture."""
     return Camera(
         horizon=float(rng.uniform(0.24, 0.40)),
         height_m=float(rng.uniform(2.0, 3.6)),
         focal=float(rng.uniform(1.1, 1.5)),
         aspect=aspect,
+        shake=shake,
     )
 
 

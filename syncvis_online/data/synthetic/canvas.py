@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from syncvis_online.data.synthetic.camera import Colour
 
 Point = tuple[float, float]
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Pattern = Callable[[Floats, Floats], Floats]
 """From x (1, w) and y (h, 1) in metres to the share in [0, 1] of the second colour, broadcastable to (h, w)."""
 
@@ -151,10 +152,12 @@ class Canvas:
         self.fill(capsule(a, b, ra, rb), colour, direction=across, **look)  # type: ignore[arg-type]
 
     def finish(self) -> Sprite:
-        small = self._rgba
+        small: Floats = self._rgba
         if self._times > 1:
-            small = cv2.resize(small, (self._width, self._height), interpolation=cv2.INTER_AREA)
-        rgba = cv2.convertScaleAbs(np.maximum(small, 0, out=small))
+            small = np.asarray(
+                cv2.resize(small, (self._width, self._height), interpolation=cv2.INTER_AREA), np.float32
+            )
+        rgba = np.asarray(cv2.convertScaleAbs(np.maximum(small, 0)), np.uint8)
         np.minimum(rgba, rgba[..., 3:], out=rgba)
         origin = (self._ox / self._times, self._oy / self._times)
         return Sprite(rgba, np.ascontiguousarray(rgba[..., 3]), origin, self._target)
@@ -183,7 +186,7 @@ def stripes(period_m: float, vertical: bool) -> Pattern:
 
     def paint(x: Floats, y: Floats) -> Floats:
         t = (x if vertical else y) / period_m
-        return (np.mod(t, 1.0) < 0.45).astype(np.float32)
+        return np.asarray(np.mod(t, 1.0) < 0.45, np.float32)
 
     return paint
 
@@ -200,7 +203,7 @@ def checks(period_m: float) -> Pattern:
 def dots(period_m: float) -> Pattern:
     def paint(x: Floats, y: Floats) -> Floats:
         u, v = np.mod(x / period_m, 1.0) - 0.5, np.mod(y / period_m, 1.0) - 0.5
-        return (u * u + v * v < 0.09).astype(np.float32)
+        return np.asarray(u * u + v * v < 0.09, np.float32)
 
     return paint
 
@@ -210,10 +213,10 @@ def patches(scale_m: float, offset: int) -> Pattern:
 
     def paint(x: Floats, y: Floats) -> Floats:
         tile = grain_tile()
-        smooth = _smooth_tile()
+        blotches = _smooth_tile()
         ix = np.mod((x / scale_m * 16).astype(np.int64) + offset, tile.shape[1])
         iy = np.mod((y / scale_m * 16).astype(np.int64) + 3 * offset, tile.shape[0])
-        return (smooth[iy, ix] > 0.25).astype(np.float32)
+        return np.asarray(blotches[iy, ix] > 0.25, np.float32)
 
     return paint
 

@@ -83,7 +83,7 @@ class Composer:
             ]
         )
         size = (math.ceil(w * scale) + 2, math.ceil(h * scale) + 2)
-        rgba = cv2.warpAffine(sprite.rgba, shift, size, flags=cv2.INTER_LINEAR)
+        rgba = np.asarray(cv2.warpAffine(sprite.rgba, shift, size, flags=cv2.INTER_LINEAR), np.uint8)
         return Layer(self._hazed(rgba, actor.z_m), x, y)
 
     def _foot(self, actor: Actor) -> tuple[float, float]:
@@ -97,15 +97,16 @@ class Composer:
         r, g, b = (v * veil / 255 for v in self._light.haze)
         keep = 1 - veil
         matrix = np.asarray([[keep, 0, 0, r], [0, keep, 0, g], [0, 0, keep, b], [0, 0, 0, 1]], np.float32)
-        hazed: Image = cv2.transform(rgba, matrix)
-        return hazed
+        return np.asarray(cv2.transform(rgba, matrix), np.uint8)
 
     def _still_layer(self, occluder: Occluder) -> Layer:
         z, sprite = occluder.z_m, occluder.sprite
         scale = self._camera.scale(z) * self._height / sprite.px_per_m
         rgba = sprite.rgba
         if scale != 1.0:
-            rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+            rgba = np.asarray(
+                cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR), np.uint8
+            )
         x = self._camera.screen_x(occluder.x_m, z) * self._height + self._pad - sprite.origin[0] * scale
         y = self._camera.ground_y(z) * self._height + self._pad - sprite.origin[1] * scale
         return Layer(self._hazed(rgba, z), round(x), round(y))
@@ -148,7 +149,8 @@ class Composer:
                 flip = -1.0 if actor.mirrored else 1.0
                 self._cast(shadow, sprite.alpha, sprite.origin, scale_px / sprite.px_per_m, foot, flip)
             self._contact(shadow, actor, foot, scale_px)
-        return self._darken(self._still, cv2.multiply(shadow, self._receives, scale=1 / 255))
+        falling = np.asarray(cv2.multiply(shadow, self._receives, scale=1 / 255), np.uint8)
+        return self._darken(self._still, falling)
 
     def _cast(self, shadow: Alpha, alpha: Alpha, origin: tuple[float, float], scale: float, foot: tuple[float, float],
               flip: float) -> None:  # fmt: skip
@@ -193,8 +195,9 @@ class Composer:
         soft = cv2.GaussianBlur(shadow, (5, 5), 0)
         light = cv2.convertScaleAbs(soft, alpha=-self._light.shadow_strength, beta=255)
         full = cv2.resize(light, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
-        darker: Image = cv2.multiply(picture, cv2.cvtColor(full, cv2.COLOR_GRAY2RGB), scale=1 / 255)
-        return darker
+        return np.asarray(
+            cv2.multiply(picture, cv2.cvtColor(full, cv2.COLOR_GRAY2RGB), scale=1 / 255), np.uint8
+        )
 
 
 def _clip(layer: Layer, shape: tuple[int, ...]) -> tuple[tuple[int, int, int, int], Image] | None:

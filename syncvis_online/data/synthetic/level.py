@@ -55,8 +55,8 @@ class LevelConfig:
         checks = {
             "fps": 0 < self.fps <= 240,
             "size": 32 <= self.size[0] <= 4320 and 32 <= self.size[1] <= 7680,
-            "objects": 1 <= self.objects[0] and self.objects[0] + 3 <= self.objects[1] <= 64,
-            "height_fraction": 0.01 <= self.height_fraction[0]
+            "objects": self.objects[0] >= 1 and self.objects[0] + 3 <= self.objects[1] <= 64,
+            "height_fraction": self.height_fraction[0] >= 0.01
             and self.height_fraction[1] <= 0.9
             and self.height_fraction[1] >= 4 * self.height_fraction[0],
             "far_share": 0 <= self.far_share <= 1,

@@ -58,8 +58,7 @@ class Lighting:
         shade = 1 - self._level.cloud_amplitude * np.clip(shade, -0.6, 1.0)[..., None]
         coarse = np.clip(gain.astype(np.float32) * shade * self._vignette * _NEUTRAL, 0, 255).astype(np.uint8)
         fine = cv2.resize(coarse, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-        lit: Image = cv2.multiply(image, fine, scale=1 / _NEUTRAL)
-        return lit
+        return np.asarray(cv2.multiply(image, fine, scale=1 / _NEUTRAL), np.uint8)
 
 
 class SensorNoise:
@@ -78,8 +77,7 @@ class SensorNoise:
         y, x = (int(v) for v in self._rng.integers(0, _NOISE_MARGIN, 2))
         h, w = self._size
         brighter = cv2.add(image, self._up[y : y + h, x : x + w])
-        noisy: Image = cv2.subtract(brighter, self._down[y : y + h, x : x + w])
-        return noisy
+        return np.asarray(cv2.subtract(brighter, self._down[y : y + h, x : x + w]), np.uint8)
 
 
 class Shake:

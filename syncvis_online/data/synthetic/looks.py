@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from syncvis_online.data.synthetic.canvas import Canvas, Pattern, checks, dots, patches, stripes
 from syncvis_online.data.synthetic.camera import Colour
+from syncvis_online.data.synthetic.canvas import Canvas, Pattern, checks, dots, patches, stripes
 
 
 class Pose(NamedTuple):
@@ -40,6 +40,11 @@ class Look(Protocol):
     def heights_m(self) -> tuple[float, float]: ...
     @property
     def cycle_m(self) -> float: ...
+    @property
+    def reach_m(self) -> float:
+        """Half the width of the widest silhouette."""
+        ...
+
     @property
     def phases(self) -> int:
         """How many different steps of the cycle are drawn; divides PHASES."""

@@ -68,6 +68,10 @@ class PersonLook:
         return (0.86 * self.height_m, 1.12 * self.height_m)
 
     @property
+    def reach_m(self) -> float:
+        return 0.38 * self.height_m
+
+    @property
     def cycle_m(self) -> float:
         return 0.82 * self.height_m
 

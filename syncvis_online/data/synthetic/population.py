@@ -64,7 +64,7 @@ class Population:
     def _fill_up(self, *, inside: bool) -> None:
         """Spawn until the target is met; a level of vehicles only may have to wait for room on the road."""
         low, high = self._level.objects
-        seen = sum(not a.outside(self._camera) for a in self.actors)
+        seen = sum(a.well_inside(self._camera) for a in self.actors)
         target = high if seen < low + 3 else self._target
         for _ in range(4 * high):
             if len(self.actors) >= target:
@@ -189,7 +189,7 @@ class Population:
         half = camera.half_width_m(z)
         x = float(rng.uniform(-0.92, 0.92)) * half
         if not inside:
-            reach = (max(-look.extent[0], look.extent[1]) + 0.02 * z) * float(rng.uniform(1.0, 1.05))
+            reach = (look.reach_m + camera.shake_m(z)) * float(rng.uniform(1.0, 1.05))
             x = -(half + reach) if right else half + reach
         drift = float(rng.normal(0, 0.12)) if look.label in ("person", "dog", "bicycle") else 0.0
         altitude = 0.0

@@ -50,6 +50,10 @@ class CarLook:
         return (0.95 * self.height_m, 1.06 * self.height_m)
 
     @property
+    def reach_m(self) -> float:
+        return self.length_m / 2 + 0.05
+
+    @property
     def cycle_m(self) -> float:
         return 2 * math.pi * 0.32 / _SPOKES
 
@@ -159,6 +163,10 @@ class TruckLook:
     @property
     def heights_m(self) -> tuple[float, float]:
         return (0.72 * self.height_m, 1.05 * self.height_m)
+
+    @property
+    def reach_m(self) -> float:
+        return self.length_m / 2 + 0.05
 
     @property
     def cycle_m(self) -> float:

@@ -73,7 +73,7 @@ class SyntheticWorld:
         self._fps = fps or level.fps
         height, width = self._size
         rng = np.random.default_rng([seed, 1])
-        camera = draw_camera(rng, width / height)
+        camera = draw_camera(rng, width / height, (level.shake_px + 2) / _REFERENCE_HEIGHT)
         light = draw_light(rng)
         layout = draw_layout(rng, camera)
         shake_px = level.shake_px * height / _REFERENCE_HEIGHT
@@ -112,8 +112,7 @@ class SyntheticWorld:
         across = cv2.addWeighted(
             rows[:, x0 : x0 + width], 1 - (x - x0), rows[:, x0 + 1 : x0 + 1 + width], x - x0, 0
         )
-        view: Image = cv2.addWeighted(across[:-1], 1 - (y - y0), across[1:], y - y0, 0)
-        return view
+        return np.asarray(cv2.addWeighted(across[:-1], 1 - (y - y0), across[1:], y - y0, 0), np.uint8)
 
     def _ground_truth(
         self, actors: list[Actor], owners: Alpha, layers: list[Layer], dx: int, dy: int
