@@ -106,8 +106,8 @@ class CameraPipeline:
                 self._reader = tasks.create_task(self._read(), name=f"{self.name} reader")
                 tasks.create_task(self._track(), name=f"{self.name} tracker")
                 await self._until_read(self._reader)
-        except* SyncVISError as group:
-            raise group.exceptions[0] from None
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # one task failed, the other was cancelled for it
         finally:
             self._statistics.up(False)
             self.hub.close()
