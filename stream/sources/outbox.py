@@ -6,6 +6,7 @@ Owns the ring and the messages about it (see reader_process). Knows nothing abou
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import mmap
 import os
@@ -23,9 +24,10 @@ MESSAGE_BYTES = 65536
 
 
 def send_message(channel: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-    """Send one message, and descriptors with it."""
+    """Send one message, and descriptors with it; to nobody when the parent has hung up."""
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    channel.sendmsg([json.dumps(message).encode()], ancillary)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        channel.sendmsg([json.dumps(message).encode()], ancillary)
 
 
 class Outbox:

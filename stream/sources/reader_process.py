@@ -16,6 +16,7 @@ older than the ring. Imports nothing of this project but `outbox`: it must start
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -71,8 +72,9 @@ class Reader:
 
     def _listen(self) -> None:
         """Hear the parent. When it hangs up or is gone: end, by force if FFmpeg does not come back."""
-        while self._channel.recv(16):
-            self._outbox.request()
+        with contextlib.suppress(ConnectionResetError):  # it hung up with a picture unread
+            while self._channel.recv(16):
+                self._outbox.request()
         self._stop.set()
         time.sleep(LINGER_S)
         os._exit(0)

@@ -200,6 +200,34 @@ async def drain(frames: AsyncIterator[Frame]) -> None:
         pass
 
 
+HASTY_PROGRAM = """
+import asyncio, sys, time
+from stream.sources import open_source
+
+async def main():
+    for _ in range(4):
+        source = open_source("door", sys.argv[1])
+        async for frame in source.frames():
+            time.sleep(0.1)  # a blocked event loop: what the reader sends meanwhile is never read
+            break
+        await source.close()
+    async for frame in open_source("door", sys.argv[1]).frames():
+        break  # and one that nobody closes
+
+asyncio.run(main())
+"""
+
+
+async def test_a_careless_program_ends_in_silence(rtsp_server: RtspServer) -> None:
+    url = rtsp_server.serve_clip(CLIP, gop=1)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HASTY_PROGRAM, url, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = await program.communicate()
+    assert output == b""
+    assert program.returncode == 0
+
+
 PROGRAM = """
 import asyncio, sys
 from stream.sources import open_source
