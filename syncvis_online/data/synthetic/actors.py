@@ -26,8 +26,8 @@ class Actor:
     """One object with a lasting identity.
 
     `direction` is in radians on the ground: 0 to the picture's right, a quarter turn towards the camera.
-    `altitude_m` is the height of the foot point above the ground, `gap_m` the free way to the vehicle ahead. A follower
-    copies its leader's way.
+    `altitude_m` is the height of the foot point above the ground, `gap_m` the free way to the vehicle ahead.
+    A follower copies its leader's way.
     """
 
     track_id: int

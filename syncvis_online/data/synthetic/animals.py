@@ -12,11 +12,22 @@ from syncvis_online.data.synthetic.canvas import Canvas, Pattern, Point, oval, p
 from syncvis_online.data.synthetic.looks import PHASES, Pose, mix, pick, shaded
 
 _COATS: tuple[Colour, ...] = (
-    (60, 44, 36), (150, 104, 62), (206, 170, 118), (226, 220, 208), (42, 40, 42), (128, 120, 116), (172, 92, 48),
-)  # fmt: skip
+    (60, 44, 36),
+    (150, 104, 62),
+    (206, 170, 118),
+    (226, 220, 208),
+    (42, 40, 42),
+    (128, 120, 116),
+    (172, 92, 48),
+)
 _PLUMAGE: tuple[Colour, ...] = (
-    (232, 232, 228), (110, 116, 128), (52, 52, 60), (150, 118, 86), (92, 108, 140), (176, 148, 110),
-)  # fmt: skip
+    (232, 232, 228),
+    (110, 116, 128),
+    (52, 52, 60),
+    (150, 118, 86),
+    (92, 108, 140),
+    (176, 148, 110),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +215,7 @@ class BirdLook:
         self._paint_wing(canvas, beat, bob, 1.0)
 
     def _paint_wing(self, canvas: Canvas, beat: float, bob: float, shade: float) -> None:
-        """The near wing hangs a little lower than the far one, so that neither vanishes as it passes the horizontal."""
+        """The near wing hangs a little lower than the far one: neither vanishes as it passes the middle."""
         s = self.span_m
         rise, depth = 0.95 * s * beat, (-0.16 if shade == 1.0 else 0.16) * s
         wrist = (0.2 * s, bob + 0.5 * rise + 0.7 * depth)

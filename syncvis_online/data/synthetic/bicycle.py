@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from syncvis_online.data.synthetic.body import CRANK, CRANK_RADIUS_M, HANDLE, SADDLE_M
 from syncvis_online.data.synthetic.camera import Colour
 from syncvis_online.data.synthetic.canvas import Canvas, Point, oval
 from syncvis_online.data.synthetic.looks import CLOTH, PAINT, PHASES, Pose, pick, shaded
-from syncvis_online.data.synthetic.person import CRANK, CRANK_RADIUS_M, HANDLE, SADDLE_M
 
 _RADIUS = 0.345
 _SPOKES = 10

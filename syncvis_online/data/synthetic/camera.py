@@ -16,8 +16,8 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """`horizon`, `focal` and the largest `shake` in picture heights, `height_m` above the ground, `aspect` = width /
-    height."""
+    """`horizon`, `focal` and the largest `shake` in picture heights, `height_m` above the ground, `aspect` =
+    width / height."""
 
     horizon: float
     height_m: float
@@ -54,8 +54,8 @@ class Light:
     """Hour and weather.
 
     `gain` multiplies the picture; `shadow_strength` in [0, 1]; a point `u` metres above the ground casts its
-    shadow at (`shadow_x` * u, `shadow_y` * u) metres right and down in the picture; `haze_m` is the distance at
-    which the air has taken 63 % of a colour.
+    shadow at (`shadow_x` * u, `shadow_y` * u) metres right and down in the picture; `haze_m` is the distance
+    at which the air has taken 63 % of a colour.
     """
 
     name: str

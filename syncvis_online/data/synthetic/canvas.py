@@ -1,7 +1,7 @@
 """A small supersampled painter: shaded, textured parts in metres onto a sprite with an alpha channel.
 
-Owns how one part is painted (antialiased outline, gradient shading, cloth or paint texture). Knows nothing about
-what the parts make up.
+Owns how one part is painted (antialiased outline, gradient shading, cloth or paint texture). Knows nothing
+about what the parts make up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from syncvis_online.data.synthetic.camera import Colour
 Point = tuple[float, float]
 Floats = NDArray[np.floating[Any]]
 Pattern = Callable[[Floats, Floats], Floats]
-"""From x (1, w) and y (h, 1) in metres to the share in [0, 1] of the second colour, broadcastable to (h, w)."""
+"""From x (1, w) and y (h, 1) in metres to the share in [0, 1] of the second colour, for (h, w)."""
 
 _FINE_PX_PER_M = 48.0
 _SHIFT = 4
@@ -31,7 +31,8 @@ _TILE = 512
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """`rgba` (h, w, 4) uint8, colour premultiplied with alpha; `origin` is the pixel (x, y) of the foot point."""
+    """`rgba` (h, w, 4) uint8, colour premultiplied with alpha; `origin` is the pixel (x, y) of the foot
+    point."""
 
     rgba: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
@@ -93,7 +94,7 @@ class Canvas:
         """`extent` is (left, right, bottom, top) in metres; `px_per_m` that of the finished sprite."""
         left, right, bottom, top = extent
         self._target = px_per_m
-        # Outlines are antialiased as they are painted; only where parts are a pixel thin is twice the size needed.
+        # Outlines are antialiased as they are painted; twice the size helps only where parts are a pixel thin.
         self._times = 1 if px_per_m >= _FINE_PX_PER_M else 2
         self._ppm = px_per_m * self._times
         self._width = max(2, math.ceil((right - left) * px_per_m) + 2)

@@ -1,7 +1,7 @@
 """Puts the sprites into the picture, farthest first, and keeps whose pixel each one is.
 
-Owns the painter's order, shadows, haze and the map of visible pixels. The picture it works on is `pad` pixels larger
-on every side than the frame, so that the camera can shake.
+Owns the painter's order, shadows, haze and the map of visible pixels. The picture it works on is `pad`
+pixels larger on every side than the frame, so that the camera can shake.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Composer:
         self._receives = self._receiver(still.shape[:2])
 
     def compose(self, actors: Sequence[Actor]) -> tuple[Image, Alpha, list[Layer]]:
-        """The picture without camera effects, the map of owners (0 nobody, k the k-th of `actors`), the layers."""
+        """The picture without camera effects, the map of owners (0 nobody, k the k-th of `actors`), the
+        layers."""
         layers = [self._layer(actor) for actor in actors]
         picture = self._with_shadows(actors)
         owners = np.zeros(picture.shape[:2], np.uint8)
@@ -115,8 +116,10 @@ class Composer:
         shadow = np.zeros(tuple(-(-n // _SHADOW_STEP) for n in still.shape[:2]), np.uint8)
         for occluder in occluders:
             sprite = occluder.sprite
-            foot = (self._camera.screen_x(occluder.x_m, occluder.z_m) * self._height + self._pad,
-                    self._camera.ground_y(occluder.z_m) * self._height + self._pad)  # fmt: skip
+            foot = (
+                self._camera.screen_x(occluder.x_m, occluder.z_m) * self._height + self._pad,
+                self._camera.ground_y(occluder.z_m) * self._height + self._pad,
+            )
             scale = self._camera.scale(occluder.z_m) * self._height / sprite.px_per_m
             self._cast(shadow, sprite.alpha, sprite.origin, scale, foot, 0.0)
         baked = self._darken(still, shadow)
@@ -152,8 +155,15 @@ class Composer:
         falling = np.asarray(cv2.multiply(shadow, self._receives, scale=1 / 255), np.uint8)
         return self._darken(self._still, falling)
 
-    def _cast(self, shadow: Alpha, alpha: Alpha, origin: tuple[float, float], scale: float, foot: tuple[float, float],
-              flip: float) -> None:  # fmt: skip
+    def _cast(
+        self,
+        shadow: Alpha,
+        alpha: Alpha,
+        origin: tuple[float, float],
+        scale: float,
+        foot: tuple[float, float],
+        flip: float,
+    ) -> None:
         """Lay the silhouette down on the ground, away from the light."""
         flip = flip or 1.0
         s = scale / _SHADOW_STEP
@@ -232,7 +242,8 @@ def _paint_actor(
 def _paint_occluder(
     picture: Image, owners: Alpha, touched: Alpha, layer: Layer, rects: Sequence[tuple[int, int, int, int]]
 ) -> None:
-    """Repaint the occluder only where an actor has been painted: elsewhere the still picture shows it already."""
+    """Repaint the occluder only where an actor has been painted: elsewhere the still picture shows it
+    already."""
     clip = _clip(layer, picture.shape[:2])
     if clip is None:
         return

@@ -31,10 +31,11 @@ def write_youtube_vis(
 ) -> None:
     """Write one JSON file for the first `frames` frames of the worlds of `seeds`.
 
-    `videos` name their frames relative to `images`; the pictures are written there (`extension` "jpg" or "png")
-    when `images` is given. `annotations` hold, for every frame, a compressed RLE, a box [x, y, width, height] and an
-    area in pixels, or None where the object cannot be seen. Categories are 1..6 in the order of LABELS. The JSON
-    appears under its name only when it is complete. Raises OSError when a file cannot be written.
+    `videos` name their frames relative to `images`; the pictures are written there (`extension` "jpg" or
+    "png") when `images` is given. `annotations` hold, for every frame, a compressed RLE, a box [x, y, width,
+    height] and an area in pixels, or None where the object cannot be seen. Categories are 1..6 in the order
+    of LABELS. The JSON appears under its name only when it is complete. Raises OSError when a file cannot be
+    written.
     """
     videos: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -22,11 +22,12 @@ Range = tuple[float, float]
 class LevelConfig:
     """Everything that defines how hard a world is.
 
-    `size` is (height, width) in pixels; `objects` bounds the objects that can be seen at once; `height_fraction`
-    bounds the height of a whole silhouette over the picture's height; `far_share` is the share of objects put
-    far away (below a quarter of the largest height). Speeds are in metres per second on the ground. `shake_px`
-    and `noise_sigma` are for a picture 360 pixels high and for 8-bit values. `lighting_amplitude` is the
-    relative swing of the brightness. Raises ConfigError when a value is out of its range.
+    `size` is (height, width) in pixels; `objects` bounds the objects that can be seen at once;
+    `height_fraction` bounds the height of a whole silhouette over the picture's height; `far_share` is the
+    share of objects put far away (below a quarter of the largest height). Speeds are in metres per second on
+    the ground. `shake_px` and `noise_sigma` are for a picture 360 pixels high and for 8-bit values.
+    `lighting_amplitude` is the relative swing of the brightness. Raises ConfigError when a value is out of
+    its range.
     """
 
     name: str
@@ -76,8 +77,14 @@ class LevelConfig:
         ):
             low, high = getattr(self, key)
             checks[key] = 0 < low <= high <= 60
-        for key in ("stop_rate_per_s", "turn_rate_per_s", "lookalike_probability", "group_probability",
-                    "lighting_amplitude", "cloud_amplitude"):  # fmt: skip
+        for key in (
+            "stop_rate_per_s",
+            "turn_rate_per_s",
+            "lookalike_probability",
+            "group_probability",
+            "lighting_amplitude",
+            "cloud_amplitude",
+        ):
             checks[key] = 0 <= getattr(self, key) <= 1
         for key, good in checks.items():
             if not good:

@@ -1,4 +1,5 @@
-"""Light that drifts, clouds that pass, sensor noise and the shake of the camera: what changes the whole picture."""
+"""Light that drifts, clouds that pass, sensor noise and the shake of the camera: what changes the whole
+picture."""
 
 from __future__ import annotations
 
@@ -53,8 +54,12 @@ class Lighting:
         shift = (self._wind * time_s) % _CLOUD_WIDTH
         u = np.asarray((np.arange(w, dtype=np.float32) * (40.0 / w) + shift) % _CLOUD_WIDTH, np.float32)
         v = np.arange(h, dtype=np.float32) * (30.0 / h)
-        shade = cv2.remap(self._cloud, np.broadcast_to(u, (h, w)).copy(), np.broadcast_to(v[:, None], (h, w)).copy(),
-                          cv2.INTER_LINEAR)  # fmt: skip
+        shade = cv2.remap(
+            self._cloud,
+            np.broadcast_to(u, (h, w)).copy(),
+            np.broadcast_to(v[:, None], (h, w)).copy(),
+            cv2.INTER_LINEAR,
+        )
         shade = 1 - self._level.cloud_amplitude * np.clip(shade, -0.6, 1.0)[..., None]
         coarse = np.clip(gain.astype(np.float32) * shade * self._vignette * _NEUTRAL, 0, 255).astype(np.uint8)
         fine = cv2.resize(coarse, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,5 @@
-"""Street furniture and plants that stand still and hide what passes behind: none of it is a labelled class."""
+"""Street furniture and plants that stand still and hide what passes behind: none of it is a labelled
+class."""
 
 from __future__ import annotations
 
@@ -38,8 +39,15 @@ class Occluder:
     sprite: Sprite
 
 
-def foliage(canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float], rx: float, ry: float,
-            leaf: Colour, clumps: int = 34) -> None:  # fmt: skip
+def foliage(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    centre: tuple[float, float],
+    rx: float,
+    ry: float,
+    leaf: Colour,
+    clumps: int = 34,
+) -> None:
     """A crown of overlapping clumps: dark below and behind, light above and in front."""
     canvas.fill(oval(centre, rx * 0.86, ry * 0.86), shaded(leaf, 0.6), grain=0.12)
     for k in range(clumps):
@@ -53,16 +61,27 @@ def foliage(canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float
 
 def _leafy(rng: np.random.Generator, centre: tuple[float, float], size: float) -> list[tuple[float, float]]:
     radii = size * rng.uniform(0.86, 1.14, 18)
-    return [(centre[0] + r * 1.2 * math.cos(2 * math.pi * k / 18), centre[1] + r * math.sin(2 * math.pi * k / 18))
-            for k, r in enumerate(radii.tolist())]  # fmt: skip
+    return [
+        (centre[0] + r * 1.2 * math.cos(2 * math.pi * k / 18), centre[1] + r * math.sin(2 * math.pi * k / 18))
+        for k, r in enumerate(radii.tolist())
+    ]
 
 
 def _tree(canvas: Canvas, rng: np.random.Generator) -> None:
     bark, leaf = pick(rng, BARK), pick(rng, LEAVES)
     r, lean = float(rng.uniform(0.2, 0.3)), float(rng.uniform(-0.15, 0.15))
     canvas.fill([(-2.1 * r, 0), (2.1 * r, 0), (r, 0.35), (-r, 0.35)], shaded(bark, 0.8), grain=0.15)
-    canvas.limb((0, 0.1), (lean, 3.0), r, 0.75 * r, bark, grain=0.16, shade=0.3, pattern=stripes(0.09, True),
-                second=shaded(bark, 0.82))  # fmt: skip
+    canvas.limb(
+        (0, 0.1),
+        (lean, 3.0),
+        r,
+        0.75 * r,
+        bark,
+        grain=0.16,
+        shade=0.3,
+        pattern=stripes(0.09, True),
+        second=shaded(bark, 0.82),
+    )
     for side in (-1.0, 1.0):
         canvas.limb((lean * 0.8, 2.2), (lean + 0.8 * side, 3.3), 0.4 * r, 0.2 * r, bark, grain=0.15)
     foliage(canvas, rng, (lean, 3.9), 1.7, 1.35, leaf, 46)
@@ -88,8 +107,12 @@ def _column(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.fill(
         [(-0.52, 0), (0.52, 0), (0.5, 0.35), (-0.5, 0.35)], shaded(base, 0.8), direction=(-1, 0), shade=0.4
     )
-    canvas.fill([(-0.48, 0.35), (0.48, 0.35), (0.48, 2.5), (-0.48, 2.5)], mix(poster, (240, 236, 226), 0.7),
-                direction=(-1, 0), shade=0.35)  # fmt: skip
+    canvas.fill(
+        [(-0.48, 0.35), (0.48, 0.35), (0.48, 2.5), (-0.48, 2.5)],
+        mix(poster, (240, 236, 226), 0.7),
+        direction=(-1, 0),
+        shade=0.35,
+    )
     for _ in range(5):
         x, y = float(rng.uniform(-0.42, 0.08)), float(rng.uniform(0.45, 1.8))
         w, h = float(rng.uniform(0.2, 0.36)), float(rng.uniform(0.3, 0.6))
@@ -193,9 +216,11 @@ _KINDS: dict[str, tuple[Painter, Extent, float]] = {
 _TALL = ("tree", "column", "young_tree", "lamp", "kiosk")
 
 
-def place_occluders(rng: np.random.Generator, camera: Camera, count: int, road: tuple[float, float],
-                    frame_height: int) -> list[Occluder]:  # fmt: skip
-    """`count` things: most between the camera and the road, spread over the width, the rest beyond the road."""
+def place_occluders(
+    rng: np.random.Generator, camera: Camera, count: int, road: tuple[float, float], frame_height: int
+) -> list[Occluder]:
+    """`count` things: most between the camera and the road, spread over the width, the rest beyond the
+    road."""
     placed = []
     nearest = camera.depth_of_ground(0.98)
     slots = rng.permutation(count)

@@ -1,8 +1,8 @@
 """Who is in the world: spawns actors for ever, removes those that have left, keeps the number in bounds.
 
 Ids count up and are never given twice. At most `level.objects[1]` actors are alive, so never more are seen;
-enough are kept in the picture for `level.objects[0]` to be seen. While no two actors share one look, the next one
-is made a look-alike.
+enough are kept in the picture for `level.objects[0]` to be seen. While no two actors share one look, the
+next one is made a look-alike.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import numpy as np
 
 from syncvis_online.data.synthetic.actors import Actor, free_of_traffic, measure_gaps
 from syncvis_online.data.synthetic.animals import draw_bird, draw_dog
-from syncvis_online.data.synthetic.background import Layout
 from syncvis_online.data.synthetic.bicycle import draw_bicycle
 from syncvis_online.data.synthetic.camera import Camera, Light
+from syncvis_online.data.synthetic.car import draw_car
+from syncvis_online.data.synthetic.layout import Layout
 from syncvis_online.data.synthetic.level import LevelConfig
 from syncvis_online.data.synthetic.looks import Look
 from syncvis_online.data.synthetic.person import draw_person
-from syncvis_online.data.synthetic.vehicles import draw_car, draw_truck
+from syncvis_online.data.synthetic.truck import draw_truck
 from syncvis_online.types import LABELS
 
 _MARGIN = 1.03
 _FAR_MARGIN = 1.16
 _TRIES = 4
 _MOST = {"truck": 2, "car": 4}
-"""A truck is added only to fewer than so many vehicles, a car likewise: a street full of them would hide all else."""
+"""A truck is added only to fewer than so many vehicles, a car likewise: a street full of them would hide all
+else."""
 
 
 class Population:
@@ -163,12 +165,19 @@ class Population:
 
     def _speed(self, label: str) -> float:
         level = self._level
-        ranges = {"person": level.walk_speed_mps, "dog": level.walk_speed_mps, "bicycle": level.ride_speed_mps,
-                  "car": level.drive_speed_mps, "truck": level.drive_speed_mps, "bird": level.fly_speed_mps}  # fmt: skip
+        ranges = {
+            "person": level.walk_speed_mps,
+            "dog": level.walk_speed_mps,
+            "bicycle": level.ride_speed_mps,
+            "car": level.drive_speed_mps,
+            "truck": level.drive_speed_mps,
+            "bird": level.fly_speed_mps,
+        }
         return float(self._rng.uniform(*ranges[label]))
 
     def _add(self, look: Look, appearance: int, *, inside: bool) -> Actor | None:
-        """A new actor in the picture (`inside`) or just beyond its edge; None where a vehicle finds no room."""
+        """A new actor in the picture (`inside`) or just beyond its edge; None where a vehicle finds no
+        room."""
         if look.label in _MOST and sum(a.look.label in _MOST for a in self.actors) >= _MOST[look.label]:
             return None
         for _ in range(_TRIES):
@@ -239,9 +248,17 @@ class Population:
         side = 1.0 if math.cos(leader.direction) >= 0 else -1.0
         self._register(
             Actor(
-                track_id=self._next_id, appearance=appearance, look=look,
-                rng=np.random.default_rng([self._seed, 102, self._next_id]), x_m=leader.x_m + side * offset[0], z_m=z,
-                z_range=(near, far), speed_mps=leader.speed_mps, direction=leader.direction, leader=leader,
-                offset=offset, mode=mode,
+                track_id=self._next_id,
+                appearance=appearance,
+                look=look,
+                rng=np.random.default_rng([self._seed, 102, self._next_id]),
+                x_m=leader.x_m + side * offset[0],
+                z_m=z,
+                z_range=(near, far),
+                speed_mps=leader.speed_mps,
+                direction=leader.direction,
+                leader=leader,
+                offset=offset,
+                mode=mode,
             )
-        )  # fmt: skip
+        )

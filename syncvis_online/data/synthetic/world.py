@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 
 from syncvis_online.data.synthetic.actors import Actor
-from syncvis_online.data.synthetic.background import draw_layout, paint_background
+from syncvis_online.data.synthetic.background import paint_background
 from syncvis_online.data.synthetic.camera import draw_camera, draw_light
 from syncvis_online.data.synthetic.compose import Alpha, Composer, Layer
+from syncvis_online.data.synthetic.layout import draw_layout
 from syncvis_online.data.synthetic.level import LevelConfig
 from syncvis_online.data.synthetic.lighting import Lighting, SensorNoise, Shake
 from syncvis_online.data.synthetic.occluders import place_occluders
@@ -32,11 +33,11 @@ _OPAQUE = 127
 class GroundTruthObject:
     """One object on one frame.
 
-    `mask` (H, W) bool holds the visible pixels; masks of one frame are disjoint. A pixel belongs to the nearest
-    thing that covers more than half of it. `visible_fraction` is the visible area over the area of the whole
-    silhouette, what lies beyond the picture's edge counted too. `occluded_fraction` is the share of the part inside
-    the picture that other things hide. `height_fraction` is the height of the whole silhouette over the
-    picture's height. Objects with the same `appearance` look alike in every detail.
+    `mask` (H, W) bool holds the visible pixels; masks of one frame are disjoint. A pixel belongs to the
+    nearest thing that covers more than half of it. `visible_fraction` is the visible area over the area of
+    the whole silhouette, what lies beyond the picture's edge counted too. `occluded_fraction` is the share
+    of the part inside the picture that other things hide. `height_fraction` is the height of the whole
+    silhouette over the picture's height. Objects with the same `appearance` look alike in every detail.
     """
 
     track_id: int
@@ -50,8 +51,9 @@ class GroundTruthObject:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticFrame:
-    """`image` (H, W, 3) uint8 RGB. `objects`, by track id, are those of which at least 16 pixels can be seen on a
-    picture 360 pixels high (in proportion at other sizes, at least 4); empty when masks were not asked for."""
+    """`image` (H, W, 3) uint8 RGB. `objects`, by track id, are those of which at least 16 pixels can be seen
+    on a picture 360 pixels high (in proportion at other sizes, at least 4); empty when masks were not asked
+    for."""
 
     index: int
     time_s: float
