@@ -41,10 +41,10 @@ class CameraConfig(SourceOptions):
 
 
 class ModelSection(_Section):
-    """`name`: a model that ships, or the path of a checkpoint. `device`: auto, cpu, cuda, cuda:1 ..."""
+    """`name`: a model that ships, or the path of a checkpoint. `device`: auto is cuda where there is one."""
 
     name: str = "default"
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
 
 

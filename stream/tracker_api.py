@@ -153,7 +153,7 @@ def open_tracker(
         as fast
             as it can be tracked without losing a frame.
         transport: of RTSP.
-        device, threads: where the model runs; "auto", "cpu", "cuda", "cuda:1"; threads of the processor.
+        device, threads: where the model runs; "auto", "cpu" or "cuda"; threads of the processor.
         tracker: settings of the tracker, by name.
         stride: a new window starts every so many frames; None: as the model says.
         duration_s: end after so many seconds of captured time.

@@ -18,7 +18,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model that ships, or a checkpoint (default)",
     )
     parser.add_argument(
-        "--device", default="auto", help="where the model runs: auto, cpu, cuda, cuda:1 (auto)"
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs (auto)"
     )
     parser.add_argument("--threads", type=positive_int, metavar="N", help="of the processor, for the model")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from stream.commands.arguments import Subparsers, add_model_arguments
@@ -27,20 +28,24 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the figures as JSON on stdout. Raises ConfigError, DataError and ModelError."""
+    import torch
+
     from stream.commands.outputs import PartialFile
     from syncvis_online.checkpoint import load_model
     from syncvis_online.evaluation.run import evaluate
     from syncvis_online.online import OnlineTracker
 
     if arguments.threads is not None:
-        import torch
-
         torch.set_num_threads(arguments.threads)
+    device = arguments.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     part = PartialFile(arguments.json) if arguments.json is not None else None
     done = False
     try:
-        tracker = OnlineTracker(load_model(arguments.model))
-        text = json.dumps(evaluate(arguments.data, lambda: tracker, progress=True), indent=2)
+        tracker = OnlineTracker(load_model(arguments.model), device=device)
+        figures = evaluate(arguments.data, lambda: tracker, progress=sys.stderr.isatty())
+        text = json.dumps({"model": arguments.model, **figures}, indent=2)
         if part is not None:
             part.path.write_text(text + "\n", encoding="utf-8")
         done = True
