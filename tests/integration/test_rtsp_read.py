@@ -6,9 +6,16 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from stream.errors import SourceInvalid, SourceNotFound, SourceUnauthorized, SourceUnavailable, StreamError
 from stream.sources import SourceOptions, open_source
@@ -75,6 +82,32 @@ async def test_credentials_open_the_stream_and_wrong_ones_are_told_without_print
         assert isinstance(error, SourceUnauthorized)
         assert "ss%3" not in str(error)
         assert "p@ss" not in str(error)
+
+
+def self_signed(path: Path) -> Path:
+    """A PEM file with a key and a certificate for this machine that nobody else vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.PEM)
+    )
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate,
+    )
+    return path
+
+
+async def test_rtsp_over_tls(tmp_path: Path) -> None:
+    with RtspServer(tmp_path, certificate=self_signed(tmp_path / "server.pem")) as server:
+        url = server.serve_clip(CLIP, gop=5, protocols="tcp", user="admin", password=PASSWORD)
+        assert url.startswith("rtsps://")
+        frames = await take(url, 5)
+        assert frames[0].image.shape == CLIP[0].shape
+        error = await failure(url.replace("%3A", "%3B"))
+    assert isinstance(error, SourceUnauthorized)
 
 
 async def test_a_wrong_path_is_not_found_and_may_come_back(rtsp_server: RtspServer) -> None:

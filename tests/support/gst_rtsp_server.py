@@ -2,11 +2,12 @@
 
 Usage: /usr/bin/python3 gst_rtsp_server.py SPEC.json
 
-SPEC is {"port": 0, "mounts": [{"path", "media", "codec", "fps", "width", "height", "protocols", "user",
-"password", "auth"}]}. `media` is a file of length-prefixed access units (4 bytes, big-endian, then the
-bytes), or "audio" for a mount without any picture. Prints {"port": P, "t0_s": T} on one line when it listens.
-Like a camera, it plays the clip in a loop on its own clock: access unit i of a mount is sent at T + i / fps,
-whether or not anybody watches. Ends when its standard input is closed, so it never outlives the test.
+SPEC is {"port": 0, "certificate": null, "mounts": [{"path", "media", "codec", "fps", "width", "height",
+"protocols", "user", "password", "auth"}]}. `media` is a file of length-prefixed access units (4 bytes,
+big-endian, then the bytes), or "audio" for a mount without any picture; `certificate` is a PEM file with a key,
+for RTSP over TLS. Prints {"port": P, "t0_s": T} on one line when it listens. Like a camera, it plays the clip in
+a loop on its own clock: access unit i of a mount is sent at T + i / fps, whether or not anybody watches. Ends
+when its standard input is closed, so it never outlives the test.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 AUTH = {"basic": GstRtsp.RTSPAuthMethod.BASIC, "digest": GstRtsp.RTSPAuthMethod.DIGEST}
 PROTOCOLS = {
@@ -80,9 +81,8 @@ class ClipFactory(GstRtspServer.RTSPMediaFactory):
             index += 1
 
 
-def protect(server: Any, factory: Any, mount: dict[str, Any]) -> None:
+def protect(auth: Any, factory: Any, mount: dict[str, Any]) -> None:
     """Ask for the mount's user and password, by the one method that it names."""
-    auth = GstRtspServer.RTSPAuth()
     auth.set_supported_methods(AUTH[mount["auth"]])
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
@@ -90,7 +90,6 @@ def protect(server: Any, factory: Any, mount: dict[str, Any]) -> None:
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(mount["user"], mount["password"]), token)
     else:
         auth.add_digest(mount["user"], mount["password"], token)
-    server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     for right in ("media.factory.access", "media.factory.construct"):
         permissions.add_permission_for_role("viewer", right, True)
@@ -118,13 +117,17 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(str(spec["port"]))
+    auth = GstRtspServer.RTSPAuth()
+    if spec["certificate"] is not None:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(spec["certificate"]))
     t0_s = time.time()
     for mount in spec["mounts"]:
         factory = make_factory(mount, t0_s)
         factory.set_shared(True)
         factory.set_protocols(PROTOCOLS[mount["protocols"]])
         if mount["user"] is not None:
-            protect(server, factory, mount)
+            protect(auth, factory, mount)
+            server.set_auth(auth)
         server.get_mount_points().add_factory(mount["path"], factory)
     if server.attach(None) == 0:
         sys.exit(f"cannot listen on port {spec['port']}")

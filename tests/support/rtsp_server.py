@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 SYSTEM_PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("gst_rtsp_server.py")
+PACKAGES = "python3-gi, gir1.2-gst-rtsp-server-1.0 and gstreamer1.0-plugins-{base,good,bad}"
 START_TIMEOUT_S = 30.0
 ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "h264": (
@@ -128,8 +129,9 @@ class RtspServer:
     """A GStreamer RTSP server on a free port of 127.0.0.1. Add mounts with `serve_clip`; it starts by
     itself."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, *, certificate: Path | None = None) -> None:
+        """`certificate` is a PEM file with certificate and key: all is served over TLS, to users only."""
+        self._directory, self._certificate = directory, certificate
         self.mounts: list[Mount] = []
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -177,12 +179,15 @@ class RtspServer:
     def url(self, mount: Mount) -> str:
         """The URL of a mount, with its credentials, percent-encoded."""
         login = f"{quote(mount.user, safe='')}:{quote(mount.password or '', safe='')}@" if mount.user else ""
-        return f"rtsp://{login}127.0.0.1:{self.port}{mount.path}"
+        scheme = "rtsp" if self._certificate is None else "rtsps"
+        return f"{scheme}://{login}127.0.0.1:{self.port}{mount.path}"
 
     def start(self) -> None:
         """Start, on the port of the last time if there was one; return when it listens."""
         spec = self._directory / "server.json"
-        spec.write_text(json.dumps({"port": self.port, "mounts": [asdict(mount) for mount in self.mounts]}))
+        certificate = None if self._certificate is None else str(self._certificate)
+        mounts = [asdict(mount) for mount in self.mounts]
+        spec.write_text(json.dumps({"port": self.port, "certificate": certificate, "mounts": mounts}))
         self._process = subprocess.Popen(
             [SYSTEM_PYTHON, str(SCRIPT), str(spec)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -190,7 +195,7 @@ class RtspServer:
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait(START_TIMEOUT_S)
-            raise RuntimeError(f"the RTSP server ended with {code} before it listened")
+            raise RuntimeError(f"the RTSP server ended with {code} before it listened; it needs {PACKAGES}")
         ready = json.loads(line)
         self.port, self.t0_s = ready["port"], ready["t0_s"]
 
