@@ -4,10 +4,10 @@ Usage: /usr/bin/python3 gst_rtsp_server.py SPEC.json
 
 SPEC is {"port": 0, "certificate": null, "mounts": [{"path", "media", "codec", "fps", "width", "height",
 "protocols", "user", "password", "auth"}]}. `media` is a file of length-prefixed access units (4 bytes,
-big-endian, then the bytes), or "audio" for a mount without any picture; `certificate` is a PEM file with a key,
-for RTSP over TLS. Prints {"port": P, "t0_s": T} on one line when it listens. Like a camera, it plays the clip in
-a loop on its own clock: access unit i of a mount is sent at T + i / fps, whether or not anybody watches. Ends
-when its standard input is closed, so it never outlives the test.
+big-endian, then the bytes), or "audio" for a mount without any picture; `certificate` is a PEM file with a
+key, for RTSP over TLS. Prints {"port": P, "t0_s": T} on one line when it listens. Like a camera, it plays the
+clip in a loop on its own clock: access unit i of a mount is sent at T + i / fps, whether or not anybody
+watches. Ends when its standard input is closed, so it never outlives the test.
 """
 
 from __future__ import annotations
