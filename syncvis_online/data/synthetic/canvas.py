@@ -94,7 +94,7 @@ class Canvas:
         """`extent` is (left, right, bottom, top) in metres; `px_per_m` that of the finished sprite."""
         left, right, bottom, top = extent
         self._target = px_per_m
-        # Outlines are antialiased as they are painted; twice the size helps only where parts are a pixel thin.
+        # Outlines are antialiased as painted; twice the size helps only where parts are a pixel thin.
         self._times = 1 if px_per_m >= _FINE_PX_PER_M else 2
         self._ppm = px_per_m * self._times
         self._width = max(2, math.ceil((right - left) * px_per_m) + 2)

@@ -41,6 +41,7 @@ class Population:
         self._rng = np.random.default_rng([seed, 101])
         self._next_id = 1
         self._next_appearance = 1
+        self._bicycle_waits = False  # for room for itself and its rider
         self.actors: list[Actor] = []
         self._target = self._draw_target()
         self._fill_up(inside=True)
@@ -67,11 +68,13 @@ class Population:
         """Spawn until the target is met; a level of vehicles only may have to wait for room on the road."""
         low, high = self._level.objects
         seen = sum(a.well_inside(self._camera) for a in self.actors)
-        target = high if seen < low + 3 else self._target
+        few = seen < low + 3
+        target = high if few else self._target
         for _ in range(4 * high):
-            if len(self.actors) >= target:
+            room = high - len(self.actors)
+            if len(self.actors) >= target or (self._bicycle_waits and room < 2 and not few):
                 return
-            self._spawn(target - len(self.actors), inside=inside)
+            self._spawn(room, inside=inside)
 
     def _release(self, actor: Actor) -> None:
         """The leader has left the picture: follow it out on one's own."""
@@ -89,8 +92,12 @@ class Population:
             return
         weights = np.asarray(self._level.class_weights)
         label = LABELS[int(self._rng.choice(len(LABELS), p=weights / weights.sum()))]
-        if label == "bicycle" and room < 2:
-            label = "person"
+        if self._bicycle_waits and room >= 2:
+            label = "bicycle"
+        elif label == "bicycle" and room < 2:
+            self._bicycle_waits = True
+            return
+        self._bicycle_waits = self._bicycle_waits and label != "bicycle"
         leader = self._add(self._draw_look(label), self._appearance(), inside=inside)
         if leader is None:
             return
