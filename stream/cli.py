@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SyncVISError as error:
         _complain(str(error))
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    except Exception:  # a defect: its stack trace is wanted, the password in it is not
+        _report_defect()
+        return EXIT_FAILED
     return code
 
 
@@ -69,6 +72,15 @@ def _complain(message: str) -> None:
     from stream.log import mask_text
 
     print(f"{PROGRAM}: error: {mask_text(' '.join(message.split()))}", file=sys.stderr)
+
+
+def _report_defect() -> None:
+    import traceback
+
+    from stream.log import mask_text
+
+    print(mask_text(traceback.format_exc()), end="", file=sys.stderr)
+    _complain("this is a defect of the program; please report it with the lines above")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ from stream.types import TrackedFrame
 _ALL_LATENCIES = 100_000
 """Percentiles of a whole run, up to about an hour at 25 frames/s; of the newest frames after that."""
 
+_LATE_S = 1.0
+"""What a camera's newest frame may be late when a duration ends."""
+
 CAMERA = "source"
 """`TrackedFrame.camera` of what is handed out."""
 
@@ -55,6 +58,7 @@ class TrackerStream:
         duration_s: float | None,
     ) -> None:
         self._settings = pipeline
+        self._duration_s = duration_s
         self._load: Callable[[], Engine] = (
             partial(load_engine, model, device=device, threads=threads, tracker=tracker)
             if isinstance(model, str)
@@ -122,10 +126,17 @@ class TrackerStream:
             await answers.put(None)
 
         running = asyncio.create_task(run(self._pipeline), name="tracker pipeline")
+        limit: asyncio.TimerHandle | None = None
         try:
             while (frame := await answers.get()) is not None:
+                if limit is None and self._source.paced and self._duration_s is not None:
+                    # For a camera that goes away meanwhile: no frame would say that the time is up.
+                    late_s = self._duration_s + _LATE_S
+                    limit = asyncio.get_running_loop().call_later(late_s, self.stop)
                 yield frame
         finally:
+            if limit is not None:
+                limit.cancel()
             running.cancel()
             await asyncio.wait([running])
         if self._error is not None:

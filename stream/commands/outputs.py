@@ -7,13 +7,13 @@ target's name when they are complete. Everything here blocks; call it from a thr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-from stream.errors import ConfigError
+from stream.errors import ConfigError, SyncVISError
 from stream.types import TrackedFrame
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
@@ -35,26 +35,44 @@ class Output(Protocol):
 class PartialFile:
     """A temporary file beside its target; made at once, so that a path that cannot be written is refused
     early.
+
+    What is no plain file (/dev/stdout, a pipe) has no other name to take: it is written as it is.
     """
 
     def __init__(self, target: Path) -> None:
-        self.target = target
-        self.path = target.with_name(f".{target.name}.{os.getpid()}.part")
+        special = target.exists() and not target.is_file() and not target.is_dir()
+        self._in_place = special or target.parent.resolve().is_relative_to("/dev")
+        self.target = target if self._in_place else target.resolve()
+        self.path = self.target
+        if not self._in_place:
+            self.path = self.target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             if target.is_dir():
                 raise IsADirectoryError(None, "is a directory")
             if target.exists() and not os.access(target, os.W_OK):
                 raise PermissionError(None, "Permission denied")
-            self.path.touch(exist_ok=False)
+            if not self._in_place:
+                self.path.touch(exist_ok=False)
         except OSError as error:
             raise ConfigError(f"cannot write {target}: {error.strerror}") from error
 
     def close(self, *, keep: bool) -> None:
         """Give it the target's name, or remove it."""
+        if self._in_place:
+            return
         if keep:
             self.path.replace(self.target)
         else:
             self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turns what the system says about a full disk, a pipe that closed and so on into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise SyncVISError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 class TracksFile:
@@ -65,17 +83,27 @@ class TracksFile:
 
         self._encode: Callable[[TrackedFrame], str] = encode
         self._part = PartialFile(target)
-        self._file = self._part.path.open("w", encoding="utf-8")
+        with writing(target):
+            self._file = self._part.path.open("w", encoding="utf-8")
+        self._closed = False
 
     def write(self, frame: TrackedFrame) -> None:
         """Add one line."""
-        self._file.write(self._encode(frame) + "\n")
+        with writing(self._part.target):
+            self._file.write(self._encode(frame) + "\n")
 
     def close(self, *, keep: bool) -> None:
         """See `Output`."""
-        if not self._file.closed:
-            self._file.close()
-            self._part.close(keep=keep)
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with writing(self._part.target):
+                self._file.close()
+        except SyncVISError:
+            self._part.close(keep=False)
+            raise
+        self._part.close(keep=keep)
 
 
 class OverlayVideo:
@@ -108,14 +136,15 @@ class OverlayVideo:
         """Draw and encode one frame."""
         image = self._draw_overlay(frame.image, frame.tracks)
         height, width = (side - side % 2 for side in image.shape[:2])
-        if self._stream is None:
-            self._start(frame, width, height)
-        picture = self._av.VideoFrame.from_ndarray(image[:height, :width].copy(), format="rgb24")
-        picture = picture.reformat(self._stream.width, self._stream.height, "yuv420p")
-        pts = round((frame.captured_at_s - self._first_s) / _TIME_BASE)
-        picture.pts = self._last_pts = max(pts, self._last_pts + 1)
-        picture.time_base = _TIME_BASE
-        self._container.mux(self._stream.encode(picture))
+        with writing(self._part.target):
+            if self._stream is None:
+                self._start(frame, width, height)
+            picture = self._av.VideoFrame.from_ndarray(image[:height, :width].copy(), format="rgb24")
+            picture = picture.reformat(self._stream.width, self._stream.height, "yuv420p")
+            pts = round((frame.captured_at_s - self._first_s) / _TIME_BASE)
+            picture.pts = self._last_pts = max(pts, self._last_pts + 1)
+            picture.time_base = _TIME_BASE
+            self._container.mux(self._stream.encode(picture))
 
     def _start(self, frame: TrackedFrame, width: int, height: int) -> None:
         stream = self._container.add_stream("libx264", rate=25, options={"preset": "veryfast", "crf": "20"})
@@ -129,10 +158,14 @@ class OverlayVideo:
         if self._closed:
             return
         self._closed = True
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        with suppress(self._av.FFmpegError):
-            self._container.close()
+        try:
+            with writing(self._part.target):
+                if self._stream is not None:
+                    self._container.mux(self._stream.encode(None))
+                self._container.close()
+        except SyncVISError:
+            self._part.close(keep=False)
+            raise
         self._part.close(keep=keep and self._stream is not None)
 
 
@@ -144,8 +177,16 @@ def open_outputs(tracks: Path | None, video: Path | None) -> list[Output]:
             outputs.append(TracksFile(tracks))
         if video is not None:
             outputs.append(OverlayVideo(video))
-    except ConfigError:
-        for output in outputs:
-            output.close(keep=False)
+    except SyncVISError:
+        close_outputs(outputs, keep=False)
         raise
     return outputs
+
+
+def close_outputs(outputs: list[Output], *, keep: bool) -> None:
+    """Complete them all, or remove them. One that fails is removed, the others are closed before it is
+    said.
+    """
+    with ExitStack() as stack:
+        for output in outputs:
+            stack.callback(output.close, keep=keep)

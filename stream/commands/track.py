@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     What was tracked is kept, also after Ctrl-C or when the source fails on the way. Raises ConfigError,
     ModelError and StreamError, the last after the summary.
     """
-    from stream.commands.outputs import open_outputs
+    from stream.commands.outputs import close_outputs, open_outputs
     from stream.log import set_up_logging
     from stream.tracker_api import open_tracker
 
@@ -72,8 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         asyncio.run(job.run())
     finally:
-        for output in outputs:
-            output.close(keep=job.frames > 0)
+        close_outputs(outputs, keep=job.frames > 0)
         if job.frames:
             print(json.dumps(job.summary()), flush=True)
     status = tracker.status()

@@ -64,6 +64,20 @@ def test_errors_become_exit_codes_and_one_line(
     assert "hunter2" not in err
 
 
+def test_a_defect_shows_its_stack_trace_and_no_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise KeyError("rtsp://me:hunter2@cam/1")
+
+    monkeypatch.setattr(track, "run", fail)
+    assert main(["track", "synthetic:1"]) == EXIT_FAILED
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "rtsp://me:***@cam/1" in err
+    assert "hunter2" not in err
+
+
 def served_config(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> ServeConfig:
     """The config that a command line would serve."""
     seen: list[ServeConfig] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from stream.commands.outputs import OverlayVideo, TracksFile, open_outputs
-from stream.errors import ConfigError
+from stream.commands.outputs import OverlayVideo, TracksFile, close_outputs, open_outputs
+from stream.errors import ConfigError, SyncVISError
 from stream.types import TrackedFrame
 from stream.wire import WireFrame, decode
 from tests.stream.frames import make_tracked
@@ -81,3 +82,24 @@ def test_a_second_output_that_cannot_be_written_takes_the_first_along(tmp_path: 
         with pytest.raises(ConfigError, match="cannot write"):
             open_outputs(tmp_path / "tracks.jsonl", tmp_path / video)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_the_other_file_is_kept(tmp_path: Path) -> None:
+    outputs = open_outputs(Path("/dev/full"), tmp_path / "overlay.mp4")
+    for output in outputs:
+        output.write(picture_of(0))
+    with pytest.raises(SyncVISError, match="cannot write /dev/full: No space left on device"):
+        close_outputs(outputs, keep=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["overlay.mp4"]
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "tracks.jsonl"
+    link.symlink_to(tmp_path / "there" / "target.jsonl")
+    output = TracksFile(link)
+    output.write(picture_of(0))
+    output.close(keep=True)
+    assert link.is_symlink()
+    assert decode((tmp_path / "there" / "target.jsonl").read_text()).seq == 0
