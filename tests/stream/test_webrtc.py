@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from stream.server import ServerOptions, create_app
 from stream.stamp import read_stamp
 from stream.webrtc.offer import MAX_OFFER_BYTES, OfferError, check_offer
 from stream.webrtc.sessions import SessionLimits
-from tests.stream.viewer_frames import make_picture, make_service, publish_for_ever, until
+from tests.stream.viewer_frames import make_picture, make_service, publishing, until
 
 SDP = {"Content-Type": "application/sdp"}
 
@@ -44,18 +44,14 @@ class Watched:
 async def watched(options: ServerOptions | None = None, *, live: bool = True) -> AsyncIterator[Watched]:
     service = make_service()
     app = create_app(service, options)
-    publisher = asyncio.create_task(publish_for_ever(service)) if live else None
     async with (
+        publishing(service) if live else nullcontext(),
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http,
     ):
         if live:
             await until(lambda: service.hub("cam").latest is not None)
         yield Watched(app, service, http)
-    if publisher is not None:
-        publisher.cancel()
-        with suppress(asyncio.CancelledError):
-            await publisher
     assert service.hub("cam").subscribers == 0, "somebody still reads the camera"
 
 

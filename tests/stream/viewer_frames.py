@@ -59,7 +59,7 @@ def make_service(*cameras: str) -> Service:
     return Service(config, SquareEngine())
 
 
-async def publish_for_ever(service: Service, camera: str = "cam", period_s: float = 0.02) -> None:
+async def publish_for_ever(service: Service, camera: str = "cam", period_s: float = 0.04) -> None:
     """Publish moving pictures on a camera's hub until cancelled."""
     hub = service.hub(camera)
     seq = 0
@@ -70,10 +70,22 @@ async def publish_for_ever(service: Service, camera: str = "cam", period_s: floa
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[tuple[ViewerServer, str]]:
-    """The application on a free port of loopback, as `serve` runs it; gives the server and its address."""
+async def publishing(service: Service, *cameras: str) -> AsyncIterator[None]:
+    """Cameras that publish while inside."""
+    tasks = [asyncio.create_task(publish_for_ever(service, name)) for name in cameras or ("cam",)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def serving(app: Any, *, port: int = 0) -> AsyncIterator[tuple[ViewerServer, str]]:
+    """The application on loopback, as `serve` runs it; gives the server and its address. Port 0: any free."""
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    server = ViewerServer.create(app, port=0, on_ready=address.set_result)
+    server = ViewerServer.create(app, port=port, on_ready=address.set_result)
     task = asyncio.create_task(server.serve())
     try:
         yield server, (await address).rstrip("/")
