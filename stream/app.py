@@ -28,7 +28,7 @@ __all__ = ["CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
 _log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT_S = 1.5
+CLOSE_TIMEOUT_S = 1.0
 """What cameras and the engine each get to end by themselves before they are cancelled."""
 
 
@@ -108,6 +108,7 @@ class Service:
             _log.exception("camera %s ended by a defect", camera.name)
         else:
             _log.info("camera %s ended", camera.name)
+        await self._scheduler.forget(camera.name)
 
 
 async def _end(task: asyncio.Task[None], timeout_s: float) -> None:

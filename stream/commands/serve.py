@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stream.app import Service
     from stream.config import ServeConfig
 
-SERVER_TIMEOUT_S = 1.5
+SERVER_TIMEOUT_S = 1.0
 """What the HTTP server gets, once the cameras have ended, before it is cancelled."""
 
 

@@ -73,13 +73,15 @@ class DefectiveSource:
 
 
 async def test_a_defect_in_one_camera_ends_only_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = service_of(SquareEngine(), defective=SYNTHETIC, good=SYNTHETIC)
+    engine = SquareEngine()
+    service = service_of(engine, defective=SYNTHETIC, good=SYNTHETIC)
     monkeypatch.setattr(service.cameras["defective"], "_source", DefectiveSource())
     async with service:
         await first_frames(service, "good", 8)
         defective, good = service.status()
     assert "ZeroDivisionError" in (defective.last_error or "")
     assert good.up
+    assert sorted(engine.forgotten) == ["defective", "good"]
     assert_nothing_is_left()
 
 
