@@ -25,6 +25,7 @@ FAILURES: dict[str, tuple[Category, str]] = {
     "EOFError": ("unavailable", "the stream ended"),
     "EndOfStream": ("unavailable", "the server closed the stream"),
     "ReaderDied": ("unavailable", "its reader process died"),
+    "Stalled": ("unavailable", "no more pictures came"),
     "NoPicture": ("unavailable", "no picture could be decoded in time (no key frame?)"),
     "UnknownHost": ("unavailable", "the host name is not known"),
     "OSError": ("unavailable", "cannot be reached"),

@@ -1,7 +1,8 @@
 """The parent's side of reader processes: starts them, takes their messages and pictures, ends them.
 
 Owns the fork server (one for this process, started once, gone with it) and the channel to each reader. Never
-blocks the event loop. Knows nothing about URLs or error kinds beyond what it passes on.
+blocks the event loop. Knows nothing about URLs or error kinds beyond what it passes on. Needs Linux: memory
+without a name (memfd) and handles of processes (pidfd) make sure that nothing is left behind.
 """
 
 from __future__ import annotations
@@ -110,6 +111,12 @@ def cool_down() -> None:
     _fork_server.stop()
 
 
+def _hang_up(forking: asyncio.Future[socket.socket]) -> None:
+    """Close the channel to a reader that nobody waits for any more; the reader ends by that."""
+    if not forking.cancelled() and forking.exception() is None:
+        forking.result().close()
+
+
 @dataclass(frozen=True, slots=True)
 class ReaderMessage:
     """One message of a reader; `image` (H, W, 3) RGB uint8 is a copy of our own, only with type "frame"."""
@@ -134,7 +141,12 @@ class Reader:
 
     async def start(self, order: dict[str, Any]) -> None:
         """Fork the reader and tell it what to read (see reader_process)."""
-        channel = await asyncio.to_thread(_fork_server.fork_reader)
+        forking = asyncio.ensure_future(asyncio.to_thread(_fork_server.fork_reader))
+        try:
+            channel = await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            forking.add_done_callback(_hang_up)
+            raise
         if self.closed:
             channel.close()
             return

@@ -53,7 +53,7 @@ class LiveSource(IteratedSource):
                 if message.type == "opened":
                     self._limit_s, self._late = self._options.keyframe_timeout_s, Failure("NoPicture")
                 elif message.type == "frame":
-                    self._limit_s, self._late = self._options.read_timeout_s, Failure("TimeoutError")
+                    self._limit_s, self._late = self._options.read_timeout_s, Failure("Stalled")
                     return self._frame(message)
         except BaseException:
             await self.close()

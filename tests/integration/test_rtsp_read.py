@@ -52,7 +52,7 @@ async def failure(url: str, options: SourceOptions | None = None) -> StreamError
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
 async def test_every_picture_comes_once_in_order(rtsp_server: RtspServer, transport: str, codec: str) -> None:
-    url = rtsp_server.serve_clip(CLIP, gop=10, codec=codec, protocols=transport)
+    url = rtsp_server.serve_clip(CLIP, fps=50, gop=10, codec=codec, protocols=transport)
     frames = await take(url, 30, SourceOptions(transport=transport))
     indices = [read_index(frame.image) for frame in frames]
     steps = [(new - old) % len(CLIP) for old, new in itertools.pairwise(indices)]
