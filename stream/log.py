@@ -27,7 +27,7 @@ def mask_text(text: str) -> str:
 class MaskingFormatter(logging.Formatter):
     """Formats a record, stack trace included, and masks the passwords of all URLs in what comes out."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one or more lines of text."""
