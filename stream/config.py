@@ -106,7 +106,11 @@ def load_config(path: str | Path, environ: Mapping[str, str] = os.environ) -> Se
     data = _parse_yaml(text, path)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys such as 'cameras:' at the top")
-    return parse_config(_expand(data, environ, str(path), ()), str(path))
+    try:
+        expanded = _expand(data, environ, str(path), ())
+    except RecursionError as error:
+        raise ConfigError(f"{path}: an alias refers to itself") from error
+    return parse_config(expanded, str(path))
 
 
 def parse_config(data: Mapping[str, Any], where: str) -> ServeConfig:
@@ -127,8 +131,11 @@ def _say(problem: Mapping[str, Any]) -> str:
         return f"{key}: unknown key"
     if problem["type"] == "missing":
         return f"{key}: this key is required"
-    if "[key]" in problem["loc"]:
+    of_a_key = "[key]" in problem["loc"]
+    if of_a_key and problem["type"] == "string_pattern_mismatch":
         return f"{key}: a camera's name is 1 to 63 letters, digits, - and _"
+    if problem["type"] == "invalid_key" or (of_a_key and problem["type"] == "string_type"):
+        return f"{key}: a key is a text: put it in quotes"
     message = str(problem["msg"])
     return f"{key}: {message[0].lower()}{message[1:]}"
 
