@@ -65,6 +65,11 @@ class ServeProcess:
         self.address = found.group().rstrip("/")
         return self
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
     def errors(self) -> str:
         """All that it wrote on stderr so far."""
         return self._errors.read_text()

@@ -72,7 +72,7 @@ async def test_a_signal_ends_it_in_time_with_viewers_connected(
         ):
             await ws.recv()
             peer = await watch_whep(http, "yard")
-            descendants = children_of(server._process.pid)
+            descendants = children_of(server.pid)
             assert descendants, "a live camera is decoded in a process of its own"
             code, seconds = await asyncio.to_thread(server.end, number)
             assert code == 0, server.errors()
