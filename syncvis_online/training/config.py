@@ -84,6 +84,9 @@ class TrainingConfig:
     data: DataConfig
     optimizer: OptimizerConfig
     stages: tuple[StageConfig, ...]
+    processes: int = 1
+    """Processes that share each batch and average their gradients; on two cores, two of one thread each train
+    faster than one of two."""
 
     def stage_at(self, step: int) -> StageConfig:
         """The stage that step (from 0) belongs to."""
@@ -112,7 +115,7 @@ def load_training_config(name_or_path: str, *, steps: int | None = None) -> Trai
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must be a mapping")
-    known = {"seed", "steps", "model", "tracker", "criterion", "data", "optimizer", "stages"}
+    known = {"seed", "steps", "model", "tracker", "criterion", "data", "optimizer", "stages", "processes"}
     unknown, missing = sorted(set(raw) - known), sorted({"seed", "steps", "stages"} - set(raw))
     if unknown or missing:
         raise ConfigError(f"{path}: " + (f"unknown key '{unknown[0]}'" if unknown else f"key '{missing[0]}' is missing"))
@@ -121,6 +124,7 @@ def load_training_config(name_or_path: str, *, steps: int | None = None) -> Trai
     return TrainingConfig(
         name=Path(path).stem,
         seed=int(raw["seed"]),
+        processes=int(raw.get("processes", 1)),
         steps=int(raw["steps"]) if steps is None else steps,
         model=ModelConfig.from_mapping(raw.get("model", {}), f"{path} (model)"),
         tracker=TrackerConfig.from_mapping(raw.get("tracker", {}), f"{path} (tracker)"),

@@ -8,9 +8,11 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ from syncvis_online.criterion import Criterion, Targets
 from syncvis_online.errors import ModelError
 from syncvis_online.model import SyncVIS
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
+from syncvis_online.training.peers import Peers, spawn
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
 from syncvis_online.training.samples import Samples, StepBatches, collate
 
@@ -56,11 +59,11 @@ def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
 class Trainer:
     """One run: model, optimizer and the step that it is at."""
 
-    def __init__(self, config: TrainingConfig, folder: Path) -> None:
+    def __init__(self, config: TrainingConfig, folder: Path, peers: Peers) -> None:
         random.seed(config.seed)
         np.random.seed(config.seed)
         torch.manual_seed(config.seed)
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.peers = config, folder, peers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = SyncVIS(config.model).to(self.device, memory_format=torch.channels_last)
         self.criterion = Criterion(config.criterion)
@@ -124,6 +127,7 @@ class Trainer:
         total = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
+        self.peers.average_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         if bool(norm.isfinite()):
             self.optimizer.step()
@@ -158,28 +162,44 @@ def train_from_config(name_or_path: str, *, output: Path | None = None, steps: i
     folder = output or Path("runs") / config.name
     folder.mkdir(parents=True, exist_ok=True)
     samples = Samples(config, progress=progress)
-    trainer = Trainer(config, folder)
-    trainer.resume()
-    loader: DataLoader[Any] = DataLoader(
-        samples, batch_sampler=StepBatches(config, trainer.step), num_workers=config.data.workers,
-        collate_fn=collate, prefetch_factor=8 if config.data.workers else None,
-    )  # fmt: skip
     deadline = time.monotonic() + (minutes * 60 if minutes is not None else float("inf"))
-    with _fast_attention(trainer.device):
-        _run(trainer, samples, iter(loader), deadline, progress)
-    trainer.save()
+    if config.processes == 1:
+        run(Peers(0, 1), samples, folder, deadline, progress)
+    else:
+        spawn(partial(run, samples=samples, folder=folder, deadline=deadline, progress=progress), config.processes)
     return folder / "model.safetensors"
 
 
-def _run(trainer: Trainer, samples: Samples, batches: Iterator[tuple[Tensor, Targets]], deadline: float,
-         progress: bool) -> None:  # fmt: skip
+def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress: bool) -> None:
+    """One process's part of a run, from the folder's state to the deadline or the last step."""
+    config = samples.config
+    trainer = Trainer(config, folder, peers)
+    trainer.resume()
+    loader: DataLoader[Any] = DataLoader(
+        samples, batch_sampler=StepBatches(config, trainer.step, peers), num_workers=config.data.workers,
+        worker_init_fn=_quiet_worker, collate_fn=collate, prefetch_factor=8 if config.data.workers else None,
+    )  # fmt: skip
     trainer.model.train()
+    with _fast_attention(trainer.device):
+        _steps(trainer, samples, iter(loader), deadline, progress and peers.first)
+    if peers.first:
+        trainer.save()
+
+
+def _quiet_worker(worker: int) -> None:
+    """One thread for a loader: the others are the trainer's."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def _steps(trainer: Trainer, samples: Samples, batches: Iterator[tuple[Tensor, Targets]], deadline: float,
+           progress: bool) -> None:  # fmt: skip
     saved = began = time.monotonic()
     with (
         (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as log,
         tqdm(total=trainer.config.steps, initial=trainer.step, unit="step", mininterval=2.0,
              disable=not progress) as bar,
-    ):
+    ):  # fmt: skip
         for images, targets in batches:
             terms = trainer.train_step(images, targets, samples.stride(trainer.step))
             now = time.monotonic()
@@ -187,12 +207,12 @@ def _run(trainer: Trainer, samples: Samples, batches: Iterator[tuple[Tensor, Tar
             began = now
             bar.update()
             bar.set_postfix(loss=f"{terms['total']:.1f}")
-            if trainer.step % 20 == 0:
+            if trainer.peers.first and trainer.step % 20 == 0:
                 rounded = {k: round(v, 3) for k, v in terms.items()}
                 log.write(json.dumps({"step": trainer.step, "s": round(trainer.elapsed_s, 1), **rounded}) + "\n")
                 log.flush()
-            if now > deadline:
+            if trainer.peers.any(now > deadline):
                 break
-            if now - saved > SAVE_EVERY_S:
+            if now - saved > SAVE_EVERY_S and trainer.peers.first:
                 trainer.save()
                 saved = now

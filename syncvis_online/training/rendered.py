@@ -25,10 +25,8 @@ MAX_IDS = 255
 
 
 def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: int) -> Path:
-    """Render one seed unless its file is there; written under another name and renamed."""
+    """Render one seed; written under another name and renamed."""
     path = folder / f"{seed}.npz"
-    if path.is_file():
-        return path
     cv2.setNumThreads(1)
     world = SyntheticWorld(load_level(level), seed, size=size)
     images = np.empty((frames, *size, 3), dtype=np.uint8)
@@ -58,11 +56,15 @@ class RenderedVideos:
                  *, processes: int = 1, progress: bool = True) -> None:  # fmt: skip
         folder = cache / f"{level}-{size[0]}x{size[1]}-{frames}"
         folder.mkdir(parents=True, exist_ok=True)
+        self.paths = [folder / f"{seed}.npz" for seed in seeds]
+        missing = [int(path.stem) for path in self.paths if not path.is_file()]
+        if not missing:
+            return
         render = partial(_render, level, frames, size, folder)
-        todo = list(seeds)
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            done = pool.imap(render, todo)
-            self.paths = list(tqdm(done, total=len(todo), desc="rendering", unit="video", disable=not progress))
+            done = pool.imap_unordered(render, missing)
+            for _ in tqdm(done, total=len(missing), desc="rendering", unit="video", disable=not progress):
+                pass
 
     def clip(self, rng: np.random.Generator, frames: int, spacing: int) -> Clip:
         """Some frames of some video, `spacing` apart, forward or backward in time."""

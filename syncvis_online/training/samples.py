@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +17,13 @@ from syncvis_online.data.pasted import CutoutBank, pasted_clip, photo_clip
 from syncvis_online.data.photographs import PhotographSet
 from syncvis_online.errors import ConfigError
 from syncvis_online.training.config import StageConfig, TrainingConfig
+from syncvis_online.training.peers import Peers
 from syncvis_online.training.rendered import RenderedVideos
 
 CELL = 4
 """Pixels of the input on each side of a cell of the mask features."""
 MAX_INSTANCES = 24
 """Instances of a clip that are kept, the largest first; the others are ignored regions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """images (B, T, 3, H, W) uint8; targets of all T frames; stride between windows."""
-
-    images: Tensor
-    targets: Targets
-    stride: int
 
 
 class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
@@ -99,14 +91,15 @@ def _cells(masks: np.ndarray) -> Tensor:
 
 
 class StepBatches:
-    """Batch sampler: the keys of the samples of each step, from `first` on."""
+    """Batch sampler: the keys of one process's share of each step's samples, from step `first` on."""
 
-    def __init__(self, config: TrainingConfig, first: int) -> None:
-        self.config, self.first = config, first
+    def __init__(self, config: TrainingConfig, first: int, peers: Peers) -> None:
+        self.config, self.first, self.peers = config, first, peers
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for step in range(self.first, self.config.steps):
-            yield [(step, place) for place in range(self.config.stage_at(step).batch)]
+            places = range(self.peers.rank, self.config.stage_at(step).batch, self.peers.count)
+            yield [(step, place) for place in places]
 
     def __len__(self) -> int:
         return self.config.steps - self.first
