@@ -1,0 +1,156 @@
+"""Losses: what they count, what they do not, and that they can be driven to nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from syncvis_online.criterion import Criterion, CriterionConfig, Targets, no_assignments
+from syncvis_online.decoder import BranchPrediction, DecoderOutput, LayerPrediction
+from syncvis_online.features import FrameFeatures
+from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
+from tests.syncvis_online.models import TINY, tiny_model
+
+SIZE = (16, 24)
+CRITERION = Criterion(CriterionConfig(points=0))
+
+
+def targets(windows: int = 2, instances: int = 3, frames: int = 2, seed: int = 0) -> Targets:
+    """Rectangles on a 16x24 grid that drift to the right; the last instance is hidden on the last frame."""
+    rng = np.random.default_rng(seed)
+    masks = torch.zeros(windows, instances, frames, *SIZE)
+    for b in range(windows):
+        for i in range(instances):
+            y, x = rng.integers(0, 8), rng.integers(0, 12)
+            for t in range(frames):
+                masks[b, i, t, y : y + 6, x + t : x + t + 8] = 1
+    masks[:, -1, -1] = 0
+    return Targets(masks, torch.from_numpy(rng.integers(0, 6, (windows, instances))), torch.ones(windows, frames, *SIZE))
+
+
+def perfect(wanted: Targets) -> tuple[FrameFeatures, DecoderOutput]:
+    """Features and predictions that say exactly the targets, with queries to spare."""
+    B, I, T, h, w = wanted.masks.shape
+    maps = (wanted.masks.transpose(1, 2) * 2 - 1) * 50
+    coarse = torch.nn.functional.adaptive_avg_pool2d(maps.flatten(0, 1), (8, 12)).flatten(2).unflatten(0, (B, T))
+    embeds = torch.eye(I).expand(B, I, I)
+    logits = torch.full((B, I + 2, 7), -20.0)
+    for b in range(B):
+        for i in range(I):
+            logits[b, i, wanted.labels[b, i]] = 20.0
+    logits[:, I:, 6] = 20.0
+    embeds = torch.cat((embeds, torch.zeros(B, 2, I)), dim=1)
+    frame_logits = logits[:, None].repeat(1, T, 1, 1)
+    hidden = ~wanted.present()
+    for b, i, t in hidden.nonzero().tolist():
+        frame_logits[b, t, i] = torch.tensor([-20.0] * 6 + [20.0])
+    frame = BranchPrediction(frame_logits, embeds[:, None].expand(-1, T, -1, -1))
+    features = FrameFeatures((), ((2, 3), (4, 6), (8, 12)), maps, (coarse, coarse, coarse))
+    layer = LayerPrediction(frame, BranchPrediction(logits, embeds))
+    return features, DecoderOutput((layer, layer), torch.zeros(B, I + 2, 4))
+
+
+def test_a_perfect_prediction_costs_nothing() -> None:
+    wanted = targets()
+    losses, held = CRITERION(*perfect(wanted), wanted)
+    assert set(losses) == {f"{t}.{b}.{d}" for t in ("label", "bce", "dice") for b in ("frame", "video") for d in (0, 1)}
+    assert float(torch.stack(list(losses.values())).sum()) < 1e-3
+    assert (held[:, :, :3] == np.arange(3)).all()
+
+
+def test_each_mistake_costs_in_its_own_term() -> None:
+    wanted = targets()
+    features, output = perfect(wanted)
+    video = output.layers[1].video
+    wrong = BranchPrediction(video.logits.roll(1, dims=-1), video.embeds)
+    layers = (output.layers[0], LayerPrediction(output.layers[1].frame, wrong))
+    losses, _ = CRITERION(features, DecoderOutput(layers, output.video_queries), wanted)
+    assert float(losses["label.video.1"]) > 1.0
+    assert float(losses["label.video.0"]) < 1e-3
+    assert float(losses["bce.video.1"]) < 1e-3
+
+
+def test_padding_and_pixels_that_do_not_count_change_nothing() -> None:
+    wanted = targets()
+    features, output = perfect(wanted)
+    embeds = output.layers[0].video.embeds
+    noisy = BranchPrediction(output.layers[0].video.logits + torch.randn(2, 5, 7), embeds + 0.3 * torch.randn_like(embeds))
+    output = DecoderOutput((LayerPrediction(output.layers[0].frame, noisy),), output.video_queries)
+    plain, _ = CRITERION(features, output, wanted)
+    padded = Targets(
+        torch.cat((wanted.masks, torch.rand(2, 2, 2, *SIZE)), dim=1),
+        torch.cat((wanted.labels, torch.full((2, 2), -1)), dim=1),
+        wanted.valid,
+    )
+    with_padding, _ = CRITERION(features, output, padded)
+    for key, value in plain.items():
+        torch.testing.assert_close(with_padding[key], value)
+    valid = wanted.valid.clone()
+    valid[..., :4] = 0
+    hidden = Targets(wanted.masks, wanted.labels, valid)
+    scribbled = Targets(wanted.masks.clone(), wanted.labels, valid)
+    scribbled.masks[:, :2, :, :, :3] = 1 - scribbled.masks[:, :2, :, :, :3]
+    for key, value in CRITERION(features, output, hidden)[0].items():
+        if ".video." in key:
+            torch.testing.assert_close(CRITERION(features, output, scribbled)[0][key], value)
+
+
+def test_an_absent_instance_asks_its_query_for_no_object_and_no_mask() -> None:
+    wanted = targets(windows=1)
+    features, output = perfect(wanted)
+    held = no_assignments(2, 1, 5)
+    held[:, 0, :3] = [0, 1, 2]
+    gone = Targets(wanted.masks * torch.tensor([1.0, 1.0, 0.0])[None, :, None, None, None], wanted.labels, wanted.valid)
+    losses, after = CRITERION(features, output, gone, held)
+    assert after[0, 0, 2] == 2, "it keeps its query"
+    assert float(losses["label.video.1"]) > 0.5, "still saying its class is now wrong"
+    assert float(losses["bce.video.1"]) < 1e-3
+
+
+@pytest.mark.parametrize("points", [0, 64])
+def test_gradients_reach_every_parameter_through_carried_windows(points: int) -> None:
+    model = tiny_model().float().train()
+    wanted = targets(frames=4)
+    torch.manual_seed(0)
+    features = model.encode(torch.randint(0, 255, (8, 3, 64, 96)))
+    losses = carried_loss(model, Criterion(CriterionConfig(points=points)), features, wanted, 2, 3, 1)
+    torch.stack(list(losses.values())).sum().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not without
+    assert model.propagate.weight.grad is not None
+    assert model.propagate.weight.grad.abs().sum() > 0
+
+
+def test_an_empty_clip_trains_the_classes_only() -> None:
+    model = tiny_model().float().train()
+    empty = Targets(torch.zeros(1, 1, 2, *SIZE), torch.full((1, 1), -1), torch.ones(1, 2, *SIZE))
+    features = model.encode(torch.randint(0, 255, (2, 3, 64, 96)))
+    losses = carried_loss(model, CRITERION, features, empty, 2, 1, 1)
+    torch.stack(list(losses.values())).sum().backward()
+    assert float(losses["bce.video.3"].detach()) == 0.0
+    assert model.decoder.class_head.weight.grad is not None
+    assert model.decoder.class_head.weight.grad.abs().sum() > 0
+
+
+def test_sub_clips_are_adjacent_and_at_most_so_many_others() -> None:
+    clips = sub_clips(4, 2, 2, np.random.default_rng(0))
+    assert clips[:3] == [(0, 1), (1, 2), (2, 3)]
+    assert len(clips) == 5
+    assert set(clips[3:]) <= {(0, 2), (0, 3), (1, 3)}
+    assert sub_clips(3, 2, 4, np.random.default_rng(0)) == [(0, 1), (1, 2), (0, 2)]
+    assert len(sub_clips(8, 3, 4, np.random.default_rng(0))) == 6 + 4
+
+
+def test_every_sub_clip_is_decoded_by_itself_with_half_weight() -> None:
+    model = tiny_model().float()
+    wanted = targets(frames=3)
+    with torch.no_grad():
+        features = model.encode(torch.randint(0, 255, (6, 3, 64, 96)))
+        losses = clip_loss(model, CRITERION, features, wanted, [(0, 1), (1, 2), (0, 2)])
+        index = torch.tensor([[1, 2], [4, 5]])
+        alone, _ = CRITERION(features.windows(index), model.decode(features.windows(index)), wanted.frames([1, 2]))
+    assert len(losses) == 6 * (TINY.layers + 1) + 3 * 3 * (TINY.layers + 1)
+    torch.testing.assert_close(losses["dice.video.3.1-2"], 0.5 * alone["dice.video.3"])
+    assert "dice.frame.3.whole" in losses
+    assert "dice.frame.3.1-2" not in losses
