@@ -180,7 +180,7 @@ class BirdLook:
     @property
     def extent(self) -> tuple[float, float, float, float]:
         s = self.span_m
-        return (-1.2 * s, 1.2 * s, -0.95 * s, 1.15 * s)
+        return (-1.2 * s, 1.2 * s, -1.3 * s, 1.3 * s)
 
     @property
     def heights_m(self) -> tuple[float, float]:

@@ -213,6 +213,18 @@ _KINDS: dict[str, tuple[Painter, Extent, float]] = {
     "bins": (_bins, (-0.75, 0.75, -0.05, 1.3), 0.8),
     "planter": (_planter, (-0.85, 0.85, -0.05, 2.0), 1.0),
 }
+COVERS: dict[str, tuple[Extent, ...]] = {
+    "tree": ((-0.25, 0.25, 0.0, 3.0), (-1.5, 1.5, 2.7, 5.1)),
+    "young_tree": ((-0.6, 0.6, 1.1, 2.9),),
+    "column": ((-0.5, 0.5, 0.0, 2.7),),
+    "kiosk": ((-1.15, 1.15, 0.0, 2.6),),
+    "hedge": ((-1.5, 1.5, 0.0, 1.1),),
+    "bush": ((-0.85, 0.85, 0.0, 1.4),),
+    "bins": ((-0.66, 0.6, 0.0, 1.2),),
+    "planter": ((-0.6, 0.6, 0.0, 1.6),),
+}
+"""Boxes (left, right, bottom, top) in metres behind which a body is hidden; what is not named hides little."""
+
 _TALL = ("tree", "column", "young_tree", "lamp", "kiosk")
 
 

@@ -1,7 +1,7 @@
 """Who is in the world: spawns actors for ever, removes those that have left, keeps the number in bounds.
 
 Ids count up and are never given twice. At most `level.objects[1]` actors are alive, so never more are seen;
-enough are kept in the picture for `level.objects[0]` to be seen. While no two actors share one look, the
+enough are kept in the open for `level.objects[0]` to be seen. While no two actors share one look, the
 next one is made a look-alike.
 """
 
@@ -17,6 +17,7 @@ from syncvis_online.data.synthetic.animals import draw_bird, draw_dog
 from syncvis_online.data.synthetic.bicycle import draw_bicycle
 from syncvis_online.data.synthetic.camera import Camera, Light
 from syncvis_online.data.synthetic.car import draw_car
+from syncvis_online.data.synthetic.exposure import Exposure
 from syncvis_online.data.synthetic.layout import Layout
 from syncvis_online.data.synthetic.level import LevelConfig
 from syncvis_online.data.synthetic.looks import Look
@@ -27,6 +28,7 @@ from syncvis_online.types import LABELS
 _MARGIN = 1.03
 _FAR_MARGIN = 1.16
 _TRIES = 4
+_HOLD_S = 0.4
 _MOST = {"truck": 2, "car": 4}
 """A truck is added only to fewer than so many vehicles, a car likewise: a street full of them would hide all
 else."""
@@ -35,7 +37,16 @@ else."""
 class Population:
     """`actors` are alive, in no order; `step` moves the world on by `dt_s`."""
 
-    def __init__(self, level: LevelConfig, camera: Camera, light: Light, layout: Layout, seed: int) -> None:
+    def __init__(
+        self,
+        level: LevelConfig,
+        camera: Camera,
+        light: Light,
+        layout: Layout,
+        exposure: Exposure,
+        seed: int,
+    ) -> None:
+        self._exposure = exposure
         self._level, self._camera, self._light, self._layout = level, camera, light, layout
         self._seed = seed
         self._rng = np.random.default_rng([seed, 101])
@@ -48,6 +59,7 @@ class Population:
 
     def step(self, dt_s: float) -> None:
         measure_gaps(self.actors)
+        self._hold_the_exposed()
         for actor in self.actors:
             if actor.leader is None:
                 actor.advance(dt_s, self._level)
@@ -63,6 +75,14 @@ class Population:
         if self._rng.random() < 0.1 * dt_s:
             self._target = self._draw_target()
         self._fill_up(inside=False)
+
+    def _hold_the_exposed(self) -> None:
+        """While few can be seen, they stop where they are until others come out from hiding."""
+        exposed = self._exposure.exposed(self.actors)
+        if len(exposed) <= self._level.objects[0] + 1:
+            for actor in exposed:
+                if actor.look.label != "bird":
+                    actor.pause_s = max(actor.pause_s, _HOLD_S)
 
     def _fill_up(self, *, inside: bool) -> None:
         """Spawn until the target is met; a level of vehicles only may have to wait for room on the road."""
@@ -189,7 +209,8 @@ class Population:
             return None
         for _ in range(_TRIES):
             actor = self._place(look, appearance, inside=inside)
-            if free_of_traffic(actor, self.actors, 0.4 if inside else 4.0):
+            hidden = inside and not self._exposure.exposed([actor])
+            if free_of_traffic(actor, self.actors, 0.4 if inside else 4.0) and not hidden:
                 return self._register(actor)
         return None
 

@@ -17,6 +17,7 @@ from syncvis_online.data.synthetic.actors import Actor
 from syncvis_online.data.synthetic.background import paint_background
 from syncvis_online.data.synthetic.camera import draw_camera, draw_light
 from syncvis_online.data.synthetic.compose import Alpha, Composer, Layer
+from syncvis_online.data.synthetic.exposure import Exposure
 from syncvis_online.data.synthetic.layout import draw_layout
 from syncvis_online.data.synthetic.level import LevelConfig
 from syncvis_online.data.synthetic.lighting import Lighting, SensorNoise, Shake
@@ -86,11 +87,16 @@ class SyntheticWorld:
             np.random.default_rng([seed, 3]), camera, light, layout, self._size, self._pad
         )
         self._composer = Composer(still, occluders, camera, light, self._pad)
-        self._population = Population(level, camera, light, layout, seed)
+        self._population = Population(level, camera, light, layout, Exposure(camera, occluders), seed)
         self._lighting = Lighting(level, light, seed, self._size)
         self._noise = SensorNoise(level.noise_sigma, seed, self._size)
         self._shake = Shake(shake_px, seed)
         self._index = 0
+
+    @property
+    def alive_ids(self) -> frozenset[int]:
+        """Who is in the world now: seen, hidden, or just beyond the picture's edge."""
+        return frozenset(actor.track_id for actor in self._population.actors)
 
     def step(self, *, masks: bool = True) -> SyntheticFrame:
         """The next frame. `masks=False` leaves the ground truth out; the picture is the same."""
