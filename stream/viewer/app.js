@@ -88,6 +88,7 @@ function drawState() {
   if (state === "live") everLive = true;
   if (stage.dataset.state !== state) {
     stage.dataset.state = state;
+    document.body.dataset.fresh = String(state !== "stale" && state !== "reconnecting");
     $("chip-text").textContent = CHIP[state];
     $("announce").textContent = state === "live" ? "The picture is live" : title;
   }
@@ -115,8 +116,11 @@ function drawFigures() {
   const fps = presented.rate(now);
   const [p50, p95] = [latencies.quantile(0.5, now), latencies.quantile(0.95, now)];
   $("fps").textContent = fps === null ? "–" : fps.toFixed(fps < 9.95 ? 1 : 0);
-  $("latency").textContent = p50 === null ? "–" : String(Math.round(p50));
-  $("latency-p95").textContent = p95 === null ? "–" : String(Math.round(p95));
+  const inSeconds = p50 !== null && p50 >= 9999.5;
+  const show = (ms) => (ms === null ? "–" : inSeconds ? (ms / 1000).toFixed(1) : String(Math.round(ms)));
+  $("latency").textContent = show(p50);
+  $("latency-p95").textContent = show(p95);
+  for (const unit of document.querySelectorAll(".latency-unit")) unit.textContent = inSeconds ? "s" : "ms";
   fpsCurve.add(fps);
   latencyCurve.add(p50);
   drawObjects();
@@ -141,8 +145,8 @@ function drawReport() {
   $("health-text").textContent = down
     ? "Server not reachable"
     : away
-      ? `${away} of ${cameras.list.length} cameras away`
-      : cameras.list.length === 1 ? "Camera online" : `${cameras.list.length} cameras online`;
+      ? (cameras.list.length === 1 ? "Camera away" : `${away} of ${cameras.list.length} away`)
+      : (cameras.list.length === 1 ? "Camera online" : `${cameras.list.length} online`);
   const camera = cameras.current;
   if (camera) {
     const dropped = Object.values(camera.dropped).reduce((sum, count) => sum + count, 0);

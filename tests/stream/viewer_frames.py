@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -64,7 +66,7 @@ async def publish_for_ever(service: Service, camera: str = "cam", period_s: floa
     hub = service.hub(camera)
     seq = 0
     while True:
-        hub.publish(make_picture(seq, camera))
+        hub.publish(replace(make_picture(seq, camera), captured_at_s=time.time()))
         seq += 1
         await asyncio.sleep(period_s)
 
