@@ -114,13 +114,21 @@ class TorchEngine:
 
 def _tracked(frame: Frame, tracks: Any, flags: tuple[str, ...]) -> TrackedFrame:
     return TrackedFrame(
-        camera=frame.camera, seq=frame.seq, pts=frame.pts, time_base=frame.time_base,
-        captured_at_s=frame.captured_at_s, clock=frame.clock, tracks=tracks, image=frame.image, flags=flags,
-    )  # fmt: skip
+        camera=frame.camera,
+        seq=frame.seq,
+        pts=frame.pts,
+        time_base=frame.time_base,
+        captured_at_s=frame.captured_at_s,
+        clock=frame.clock,
+        tracks=tracks,
+        image=frame.image,
+        flags=flags,
+    )
 
 
-def load_engine(model: str, *, device: str = "auto", threads: int | None = None,
-                tracker: Mapping[str, Any] | None = None) -> Engine:  # fmt: skip
+def load_engine(
+    model: str, *, device: str = "auto", threads: int | None = None, tracker: Mapping[str, Any] | None = None
+) -> Engine:
     """The engine for a checkpoint, by path or by the name of one that ships.
 
     `tracker` overrides keys of the checkpoint's tracker config. `threads`: of each operator, torch's choice when
@@ -141,5 +149,7 @@ def load_engine(model: str, *, device: str = "auto", threads: int | None = None,
     if threads is not None:
         torch.set_num_threads(threads)
     checkpoint = load_model(model)
-    config = TrackerConfig.from_mapping({**checkpoint.tracker.to_mapping(), **(tracker or {})}, "tracker settings")
+    config = TrackerConfig.from_mapping(
+        {**checkpoint.tracker.to_mapping(), **(tracker or {})}, "tracker settings"
+    )
     return TorchEngine(OnlineTracker(checkpoint, config, device))

@@ -71,7 +71,7 @@ def save_model(path: Path, model: SyncVIS, tracker: TrackerConfig, provenance: M
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error})") from None
@@ -111,11 +111,11 @@ def load_model(name_or_path: str) -> Checkpoint:
     if header.get("format") != FORMAT:
         raise ModelError(f"{path}: not a {FORMAT} checkpoint (its header says {header.get('format')!r})")
     try:
-        config = ModelConfig.from_mapping(_header(path, header, "model"), f"{path} (model)")
-        tracker = TrackerConfig.from_mapping(_header(path, header, "tracker"), f"{path} (tracker)")
+        config = ModelConfig.from_mapping(_header(path, header, "model"), "model")
+        tracker = TrackerConfig.from_mapping(_header(path, header, "tracker"), "tracker")
         model = SyncVIS(config)
     except ConfigError as error:
-        raise ModelError(str(error)) from None
+        raise ModelError(f"{path}: {error}") from None
     wanted = model.state_dict()
     _check(path, tensors, wanted)
     model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -92,8 +92,13 @@ class Criterion:
         self.config = config
         self.weights = MatchWeights(config.label, config.bce, config.dice)
 
-    def __call__(self, features: FrameFeatures, output: DecoderOutput, targets: Targets,
-                 previous: Assignments | None = None) -> tuple[dict[str, Tensor], Assignments]:  # fmt: skip
+    def __call__(
+        self,
+        features: FrameFeatures,
+        output: DecoderOutput,
+        targets: Targets,
+        previous: Assignments | None = None,
+    ) -> tuple[dict[str, Tensor], Assignments]:
         """Loss terms (weighted) of windows (B, T), and the video branch's assignments after them."""
         B, T = features.mask_features.shape[:2]
         D, N = len(output.layers), output.video_queries.shape[1]
@@ -101,7 +106,10 @@ class Criterion:
         present = targets.present()
         size = features.sizes[2]
         coarse = features.level_masks[2].float()  # (B, T, Cm, S)
-        target_cells, valid_cells = _coarse(targets.masks, size), _coarse(targets.valid[:, :, None], size)[:, :, 0]
+        target_cells, valid_cells = (
+            _coarse(targets.masks, size),
+            _coarse(targets.valid[:, :, None], size)[:, :, 0],
+        )
         losses: dict[str, Tensor] = {}
 
         frame = BranchPrediction(
@@ -110,37 +118,71 @@ class Criterion:
         )
         labels = targets.labels[:, None].expand(-1, T, -1).flatten(0, 1)
         cost = match_costs(
-            frame.logits, frame.embeds.float() @ coarse.flatten(0, 1), labels.clamp(min=0),
-            target_cells.transpose(1, 2).flatten(0, 1), valid_cells.flatten(0, 1), self.weights,
-        )  # fmt: skip
+            frame.logits,
+            frame.embeds.float() @ coarse.flatten(0, 1),
+            labels.clamp(min=0),
+            target_cells.transpose(1, 2).flatten(0, 1),
+            valid_cells.flatten(0, 1),
+            self.weights,
+        )
         seen = present.transpose(1, 2).flatten(0, 1).cpu().numpy()  # (B*T, I)
         matched = np.stack([[assign(c, s) for c, s in zip(depth, seen, strict=True)] for depth in cost])
         self._branch(
-            losses, "frame", frame, features.mask_features.flatten(0, 1)[:, None],
-            targets.masks.transpose(1, 2).flatten(0, 1)[:, :, None], targets.valid.flatten(0, 1)[:, None],
-            labels, matched, seen,
-        )  # fmt: skip
+            losses,
+            "frame",
+            frame,
+            features.mask_features.flatten(0, 1)[:, None],
+            targets.masks.transpose(1, 2).flatten(0, 1)[:, :, None],
+            targets.valid.flatten(0, 1)[:, None],
+            labels,
+            matched,
+            seen,
+        )
 
         video = BranchPrediction(
             torch.stack([p.video.logits for p in output.layers]),
             torch.stack([p.video.embeds for p in output.layers]),
         )
         cost = match_costs(
-            video.logits, torch.einsum("dbnc,btcs->dbnts", video.embeds.float(), coarse).flatten(-2),
-            targets.labels.clamp(min=0), target_cells.flatten(2), valid_cells.flatten(1), self.weights,
-        )  # fmt: skip
+            video.logits,
+            torch.einsum("dbnc,btcs->dbnts", video.embeds.float(), coarse).flatten(-2),
+            targets.labels.clamp(min=0),
+            target_cells.flatten(2),
+            valid_cells.flatten(1),
+            self.weights,
+        )
         seen = present.any(-1).cpu().numpy()  # (B, I)
-        held = np.stack([
-            [extend_assignment(*row) for row in zip(previous[d], cost[d], seen, strict=True)] for d in range(D)
-        ])
+        held = np.stack(
+            [
+                [extend_assignment(*row) for row in zip(previous[d], cost[d], seen, strict=True)]
+                for d in range(D)
+            ]
+        )
         self._branch(
-            losses, "video", video, features.mask_features, targets.masks, targets.valid, targets.labels, held, seen
+            losses,
+            "video",
+            video,
+            features.mask_features,
+            targets.masks,
+            targets.valid,
+            targets.labels,
+            held,
+            seen,
         )
         return losses, held
 
-    def _branch(self, losses: dict[str, Tensor], branch: str, prediction: BranchPrediction, maps: Tensor,
-                masks: Tensor, valid: Tensor, labels: Tensor, matched: Assignments,
-                seen: NDArray[np.bool_]) -> None:  # fmt: skip
+    def _branch(
+        self,
+        losses: dict[str, Tensor],
+        branch: str,
+        prediction: BranchPrediction,
+        maps: Tensor,
+        masks: Tensor,
+        valid: Tensor,
+        labels: Tensor,
+        matched: Assignments,
+        seen: NDArray[np.bool_],
+    ) -> None:
         """Add the terms of one branch. Samples G, depths D; maps (G, T, Cm, h, w), masks (G, I, T, h, w)."""
         D, G, _ = matched.shape
         shown = (matched >= 0) & seen[np.arange(G)[None, :, None], matched.clip(min=0)]
@@ -161,8 +203,16 @@ class Criterion:
             rows.depth.append(where[0])
         self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
 
-    def _label_terms(self, losses: dict[str, Tensor], branch: str, logits: Tensor, labels: Tensor,
-                     matched: Assignments, shown: NDArray[np.bool_], scale: float) -> None:  # fmt: skip
+    def _label_terms(
+        self,
+        losses: dict[str, Tensor],
+        branch: str,
+        logits: Tensor,
+        labels: Tensor,
+        matched: Assignments,
+        shown: NDArray[np.bool_],
+        scale: float,
+    ) -> None:
         """Cross-entropy on every query; no-object for queries that hold nothing or whose instance is absent."""
         K = logits.shape[-1] - 1
         G = matched.shape[1]
@@ -174,8 +224,9 @@ class Criterion:
             term = F.cross_entropy(logits[d].float().flatten(0, 1), wanted[d].flatten(), weight)
             losses[f"label.{branch}.{d}"] = scale * self.config.label * term
 
-    def _mask_terms(self, losses: dict[str, Tensor], branch: str, rows: _Rows, depths: int, scale: float,
-                    embeds: Tensor) -> None:  # fmt: skip
+    def _mask_terms(
+        self, losses: dict[str, Tensor], branch: str, rows: _Rows, depths: int, scale: float, embeds: Tensor
+    ) -> None:
         if not rows.depth:
             zero = embeds.sum() * 0.0  # keeps every parameter in the graph when nothing is visible
             for d in range(depths):
@@ -183,7 +234,10 @@ class Criterion:
             return
         depth = torch.cat(rows.depth)
         counts = torch.bincount(depth, minlength=depths).clamp(min=1)
-        for name, weight, values in (("bce", self.config.bce, rows.bce), ("dice", self.config.dice, rows.dice)):
+        for name, weight, values in (
+            ("bce", self.config.bce, rows.bce),
+            ("dice", self.config.dice, rows.dice),
+        ):
             sums = torch.zeros(depths, device=depth.device).index_add(0, depth, torch.cat(values))
             for d in range(depths):
                 losses[f"{name}.{branch}.{d}"] = scale * weight * sums[d] / counts[d]

@@ -10,9 +10,10 @@ Axis letters: B windows, T frames, N queries, C channels, K classes, S tokens of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncvis_online.config import ModelConfig
@@ -107,7 +108,7 @@ class Attention(nn.Module):
 def mlp(*channels: int) -> nn.Sequential:
     """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(channels)):
         layers += ([nn.ReLU(inplace=True)] if i else []) + [nn.Linear(a, b)]
     return nn.Sequential(*layers)
 
@@ -127,17 +128,29 @@ class SynchronizedLayer(nn.Module):
         self.frame_to_video = Attention(C, config.heads)
         self.video_to_frame = Attention(C, config.heads)
 
-    def _cross(self, f: Tensor, v: Tensor, position: tuple[Tensor, Tensor], tokens: tuple[Tensor, Tensor],
-               blocked: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def _cross(
+        self,
+        f: Tensor,
+        v: Tensor,
+        position: tuple[Tensor, Tensor],
+        tokens: tuple[Tensor, Tensor],
+        blocked: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
         """Masked cross-attention; keys and values are projected once for both branches."""
         attention = self.cross_attention
         keys, values = attention.key(tokens[0]), attention.value(tokens[1])  # (B, T, S, C)
         B, T, S, C = keys.shape
         frame = attention.attend(
-            attention.query(f + position[0]).flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1), blocked[0]
+            attention.query(f + position[0]).flatten(0, 1),
+            keys.flatten(0, 1),
+            values.flatten(0, 1),
+            blocked[0],
         )
         video = attention.attend(
-            attention.query(v + position[1]), keys.reshape(B, T * S, C), values.reshape(B, T * S, C), blocked[1]
+            attention.query(v + position[1]),
+            keys.reshape(B, T * S, C),
+            values.reshape(B, T * S, C),
+            blocked[1],
         )
         both = attention.output(torch.cat((frame.unflatten(0, (B, T)), video[:, None]), dim=1))
         both = self.cross_norm(torch.cat((f, v[:, None]), dim=1) + both)
@@ -147,7 +160,9 @@ class SynchronizedLayer(nn.Module):
         """Self-attention within each set of queries and the FFN, all T+1 sets in one call."""
         B, T, N, C = f.shape
         x = torch.cat((f, v[:, None]), dim=1).flatten(0, 1)
-        where = torch.cat((position[0].expand(T, N, C), position[1][None])).expand(B, T + 1, N, C).flatten(0, 1)
+        where = (
+            torch.cat((position[0].expand(T, N, C), position[1][None])).expand(B, T + 1, N, C).flatten(0, 1)
+        )
         x = self.self_norm(x + self.self_attention(x + where, x + where, x))
         x = self.ffn_norm(x + self.ffn(x)).unflatten(0, (B, T + 1))
         return x[:, :T], x[:, T]
@@ -155,7 +170,9 @@ class SynchronizedLayer(nn.Module):
     def aggregate_frames(self, f: Tensor, v: Tensor, frame_logits: Tensor) -> Tensor:
         """frame -> video: v <- (1-lambda) v + lambda MHA(FFN_v(v), R_f, R_f)."""
         weight = self.config.synchronize_weight
-        best = most_confident(f, frame_logits, self.config.synchronize_top_k, self.config.confidence).flatten(1, 2)
+        best = most_confident(f, frame_logits, self.config.synchronize_top_k, self.config.confidence).flatten(
+            1, 2
+        )
         return (1 - weight) * v + weight * self.frame_to_video(self.video_ffn(v), best, best)
 
     def aggregate_video(self, f: Tensor, v: Tensor, video_logits: Tensor) -> Tensor:
@@ -167,8 +184,14 @@ class SynchronizedLayer(nn.Module):
         mixed = self.video_to_frame(self.frame_ffn(f).flatten(0, 1), best, best)
         return (1 - weight) * f + weight * mixed.unflatten(0, (-1, T))
 
-    def forward(self, f: Tensor, v: Tensor, position: tuple[Tensor, Tensor], tokens: tuple[Tensor, Tensor],
-                blocked: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def forward(
+        self,
+        f: Tensor,
+        v: Tensor,
+        position: tuple[Tensor, Tensor],
+        tokens: tuple[Tensor, Tensor],
+        blocked: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
         """The layer without aggregation. f (B, T, N, C), v (B, N, C).
 
         `position`: of frame and video queries, (N, C) each; `tokens`: the level with position for keys and
@@ -185,8 +208,14 @@ class SynchronizedDecoder(nn.Module):
         super().__init__()
         C, N = config.channels, config.queries
         self.config = config
-        self.frame_query, self.frame_position = nn.Parameter(torch.randn(N, C)), nn.Parameter(torch.randn(N, C))
-        self.video_query, self.video_position = nn.Parameter(torch.randn(N, C)), nn.Parameter(torch.randn(N, C))
+        self.frame_query, self.frame_position = (
+            nn.Parameter(torch.randn(N, C)),
+            nn.Parameter(torch.randn(N, C)),
+        )
+        self.video_query, self.video_position = (
+            nn.Parameter(torch.randn(N, C)),
+            nn.Parameter(torch.randn(N, C)),
+        )
         self.level_embedding = nn.Parameter(torch.randn(3, C))
         self.layers = nn.ModuleList(SynchronizedLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(C)
@@ -211,7 +240,9 @@ class SynchronizedDecoder(nn.Module):
         )
         return values + position, values
 
-    def _blocked(self, prediction: LayerPrediction, features: FrameFeatures, level: int) -> tuple[Tensor, Tensor]:
+    def _blocked(
+        self, prediction: LayerPrediction, features: FrameFeatures, level: int
+    ) -> tuple[Tensor, Tensor]:
         """Attention masks of both branches at a level, from their own predictions; no gradient passes."""
         with torch.no_grad():
             maps = features.level_masks[level]  # (B, T, Cm, S)
@@ -237,6 +268,7 @@ class SynchronizedDecoder(nn.Module):
         v = self.video_query.expand(B, -1, -1) if video_queries is None else video_queries
         predictions = [LayerPrediction(self.predict(f), self.predict(v))]
         for i, layer in enumerate(self.layers):
+            assert isinstance(layer, SynchronizedLayer)
             level = i % 3
             blocked = self._blocked(predictions[-1], features, level)
             position = (self.frame_position, self.video_position)

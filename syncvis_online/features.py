@@ -40,5 +40,7 @@ class FrameFeatures:
             levels=tuple(torch.stack(x, dim=1) for x in zip(*(f.levels for f in frames), strict=True)),
             sizes=frames[0].sizes,
             mask_features=torch.stack([f.mask_features for f in frames], dim=1),
-            level_masks=tuple(torch.stack(x, dim=1) for x in zip(*(f.level_masks for f in frames), strict=True)),
+            level_masks=tuple(
+                torch.stack(x, dim=1) for x in zip(*(f.level_masks for f in frames), strict=True)
+            ),
         )

@@ -24,7 +24,9 @@ def disjoint_masks(detections: Sequence[Detection], size: tuple[int, int]) -> li
     return [owner == i for i in range(len(detections))]
 
 
-def tracks_of(detections: Sequence[Detection], size: tuple[int, int], labels: Sequence[str]) -> tuple[Track, ...]:
+def tracks_of(
+    detections: Sequence[Detection], size: tuple[int, int], labels: Sequence[str]
+) -> tuple[Track, ...]:
     """Tracks of one frame, ordered by id. A mask of which nothing is left to see is not answered (no ghosts)."""
     tracks = []
     for detection, mask in zip(detections, disjoint_masks(detections, size), strict=True):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -28,8 +28,9 @@ class MatchWeights:
 
 
 @torch.no_grad()
-def match_costs(logits: Tensor, masks: Tensor, labels: Tensor, targets: Tensor, valid: Tensor,
-                weights: MatchWeights) -> NDArray[np.float32]:  # fmt: skip
+def match_costs(
+    logits: Tensor, masks: Tensor, labels: Tensor, targets: Tensor, valid: Tensor, weights: MatchWeights
+) -> NDArray[np.float32]:
     """Cost of every query-instance pair, (D, G, N, I) for D depths and G samples.
 
     logits (D, G, N, K+1); masks (D, G, N, P) mask logits on P cells; labels (G, I); targets (G, I, P) in [0, 1];
@@ -44,7 +45,9 @@ def match_costs(logits: Tensor, masks: Tensor, labels: Tensor, targets: Tensor, 
     bce = (F.softplus(-masks) @ to + F.softplus(masks) @ outside.transpose(-1, -2)) / cells
     probability = masks.sigmoid() * valid[:, None]
     dice = 1 - (2 * (probability @ to) + 1) / (probability.sum(-1)[..., None] + targets.sum(-1)[:, None] + 1)
-    total: NDArray[np.float32] = (weights.label * label + weights.bce * bce + weights.dice * dice).cpu().numpy()
+    total: NDArray[np.float32] = (
+        (weights.label * label + weights.bce * bce + weights.dice * dice).cpu().numpy()
+    )
     return np.nan_to_num(total, nan=1e4, posinf=1e4, neginf=-1e4)
 
 
@@ -57,8 +60,9 @@ def assign(cost: NDArray[np.float32], candidates: NDArray[np.bool_]) -> NDArray[
     return result
 
 
-def extend_assignment(previous: NDArray[np.int64], cost: NDArray[np.float32], present: NDArray[np.bool_]
-                      ) -> NDArray[np.int64]:  # fmt: skip
+def extend_assignment(
+    previous: NDArray[np.int64], cost: NDArray[np.float32], present: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Unified video label assignment (GenVIS, section 3.3) for one more window of one video.
 
     `previous` (N,): the instance that each query holds, or -1; kept, also while the instance is out of sight.

@@ -48,7 +48,8 @@ class SyncVIS(nn.Module):
 
     def decode(self, features: FrameFeatures, video_queries: Tensor | None = None) -> DecoderOutput:
         """Windows (B, T, ...) of features, with v0 (B, N, C) or from the learned video queries."""
-        return self.decoder(features, self.initial_queries(features) if video_queries is None else video_queries)
+        first = self.initial_queries(features) if video_queries is None else video_queries
+        return self.decoder(features, first)
 
     def initial_queries(self, features: FrameFeatures) -> Tensor:
         """v0 of a first window: q + W_v q of the learned video queries q, (B, N, C)."""
@@ -61,7 +62,7 @@ class SyncVIS(nn.Module):
         return carried
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Size (H, W) at which a picture is encoded: the short side fixed, the long a multiple of 32 below its shape."""
+        """Size (H, W) at which a picture is encoded: the short side fixed, the long a multiple of 32."""
         short = self.config.short_side
         long = int(short * max(height, width) / min(height, width) / 32) * 32
         long = int(np.clip(long, short, 2 * short))

@@ -35,9 +35,11 @@ class WindowAnswer:
 class OnlineTracker:
     """A checkpoint made ready to answer windows. Not safe to call from two threads at once."""
 
-    def __init__(self, checkpoint: Checkpoint, config: TrackerConfig | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, config: TrackerConfig | None = None, device: str = "cpu"
+    ) -> None:
         self.device = torch.device(device)
-        self.model = checkpoint.model.to(self.device, memory_format=torch.channels_last)
+        self.model = checkpoint.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config or checkpoint.tracker
         self.labels = self.model.config.labels
         self.slots = SlotTracker(self.model, self.config)
@@ -58,8 +60,14 @@ class OnlineTracker:
         """Features of prepared pictures (B, 3, H, W), with axes (B, ...)."""
         return self.model.encode(prepared)
 
-    def answer(self, features: Sequence[FrameFeatures], times_s: Sequence[float], answers: int,
-               state: TrackerState, size: tuple[int, int]) -> WindowAnswer:  # fmt: skip
+    def answer(
+        self,
+        features: Sequence[FrameFeatures],
+        times_s: Sequence[float],
+        answers: int,
+        state: TrackerState,
+        size: tuple[int, int],
+    ) -> WindowAnswer:
         """Answer the newest `answers` frames of one window.
 
         `features`: of its frames, oldest first, each (1, ...); `times_s`: the stream's time of each in seconds;
@@ -74,7 +82,11 @@ class OnlineTracker:
         detections, state = self.slots.update(window, output, 0, times_s, answers, state)
         updated = time.perf_counter()
         tracks = tuple(tracks_of(d, size, self.labels) for d in detections)
-        stages = {"decode": decoded - began, "track": updated - decoded, "masks": time.perf_counter() - updated}
+        stages = {
+            "decode": decoded - began,
+            "track": updated - decoded,
+            "masks": time.perf_counter() - updated,
+        }
         return WindowAnswer(tracks, state, stages)
 
     def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
@@ -96,8 +108,15 @@ class OnlineTracker:
         if waiting:
             yield from self._answered(features, index, fps, waiting, state, size)
 
-    def _answered(self, features: Sequence[FrameFeatures], index: int, fps: float, answers: int,
-                  state: TrackerState, size: tuple[int, int]) -> Generator[FrameTracks, None, TrackerState]:  # fmt: skip
+    def _answered(
+        self,
+        features: Sequence[FrameFeatures],
+        index: int,
+        fps: float,
+        answers: int,
+        state: TrackerState,
+        size: tuple[int, int],
+    ) -> Generator[FrameTracks, None, TrackerState]:
         T = len(features)
         times = ((index - T + 1 + np.arange(T)) / fps).tolist()
         answer = self.answer(list(features), times, answers, state, size)

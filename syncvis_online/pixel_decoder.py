@@ -6,7 +6,7 @@ whole picture for the price of a few dozen tokens.
 
 from __future__ import annotations
 
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncvis_online.backbones.resnet import conv_norm
@@ -20,7 +20,9 @@ class FPNPixelDecoder(nn.Module):
     def __init__(self, inputs: tuple[int, ...], channels: int, mask_channels: int, heads: int) -> None:
         super().__init__()
         coarse = inputs[:0:-1]  # 1/32, 1/16, 1/8
-        self.context = nn.TransformerEncoderLayer(channels, heads, channels * 4, dropout=0.0, batch_first=True)
+        self.context = nn.TransformerEncoderLayer(
+            channels, heads, channels * 4, dropout=0.0, batch_first=True
+        )
         self.lateral = nn.ModuleList(conv_norm(c, channels, 1) for c in coarse)
         self.output = nn.ModuleList(conv_norm(channels, channels, 3) for _ in coarse)
         self.mask_top_down = conv_norm(channels, mask_channels, 1)
@@ -47,9 +49,7 @@ class FPNPixelDecoder(nn.Module):
             levels.append(x.flatten(2).transpose(1, 2))
             sizes.append((x.shape[-2], x.shape[-1]))
         fine = self.mask_lateral(maps[0])
-        up = F.interpolate(
-            self.mask_top_down(x), size=fine.shape[-2:], mode="bilinear", align_corners=False
-        )
+        up = F.interpolate(self.mask_top_down(x), size=fine.shape[-2:], mode="bilinear", align_corners=False)
         masks = self.mask_features(F.relu(self.mask_output(F.relu(fine + up))))
         level_masks = [
             F.interpolate(masks, size=s, mode="bilinear", align_corners=False).flatten(2) for s in sizes

@@ -20,12 +20,12 @@ def sine_position_encoding(
     frequency = 10000.0 ** (2 * (torch.arange(half, device=device) // 2) / half)
 
     def axis(cells: int) -> Tensor:
-        position = torch.arange(1, cells + 1, device=device, dtype=torch.float64) / (cells + 1e-6) * 2 * math.pi
+        position = (
+            torch.arange(1, cells + 1, device=device, dtype=torch.float64) / (cells + 1e-6) * 2 * math.pi
+        )
         angle = position[:, None] / frequency
         return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1)
 
     y, x = axis(height), axis(width)
-    grid = torch.cat(
-        (y[:, None].expand(height, width, half), x[None].expand(height, width, half)), dim=-1
-    )
+    grid = torch.cat((y[:, None].expand(height, width, half), x[None].expand(height, width, half)), dim=-1)
     return grid.flatten(0, 1).to(dtype)

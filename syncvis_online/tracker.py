@@ -42,7 +42,8 @@ class TrackerState:
     @property
     def confirmed(self) -> NDArray[np.bool_]:
         """Which slots hold an identity, (N,)."""
-        return self.track_ids != FREE
+        confirmed: NDArray[np.bool_] = self.track_ids != FREE
+        return confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,15 @@ class SlotTracker:
         return self.model.decode(features, self.model.carry(torch.stack([s.queries for s in states])))
 
     @torch.inference_mode()
-    def update(self, features: FrameFeatures, output: DecoderOutput, row: int, times_s: Sequence[float],
-               answers: int, state: TrackerState) -> tuple[list[list[Detection]], TrackerState]:  # fmt: skip
+    def update(
+        self,
+        features: FrameFeatures,
+        output: DecoderOutput,
+        row: int,
+        times_s: Sequence[float],
+        answers: int,
+        state: TrackerState,
+    ) -> tuple[list[list[Detection]], TrackerState]:
         """Answer the newest `answers` frames of window `row`, and the state after it.
 
         `times_s`: the stream's time of each frame of the window, seconds, oldest first.
@@ -100,10 +108,17 @@ class SlotTracker:
             logits = torch.einsum("nc,chw->nhw", prediction.embeds[row], maps).float().cpu().numpy()
             candidates = self._candidates(probability, logits)
             state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
-            answered.append([
-                Detection(int(state.track_ids[j]), int(candidates.label[j]), float(candidates.score[j]),
-                          candidates.logits[j]) for j in seen
-            ])  # fmt: skip
+            answered.append(
+                [
+                    Detection(
+                        int(state.track_ids[j]),
+                        int(candidates.label[j]),
+                        float(candidates.score[j]),
+                        candidates.logits[j],
+                    )
+                    for j in seen
+                ]
+            )
             state = self._carry(state, output.video_queries[row], seen)
         return answered, state
 
@@ -114,12 +129,16 @@ class SlotTracker:
         certainty = 1.0 / (1.0 + np.exp(-np.where(inside, logits, 0.0).clip(max=30.0)))
         quality = (certainty * inside).sum((1, 2)) / np.maximum(area, 1)
         return _Candidates(
-            label=probability.argmax(1), score=(probability.max(1) * quality).astype(np.float32), logits=logits,
-            inside=inside, visible=area >= self.config.min_area,
-        )  # fmt: skip
+            label=probability.argmax(1),
+            score=(probability.max(1) * quality).astype(np.float32),
+            logits=logits,
+            inside=inside,
+            visible=area >= self.config.min_area,
+        )
 
-    def _live(self, found: _Candidates, state: TrackerState, now_s: float, *, newest: bool
-              ) -> tuple[TrackerState, list[int]]:  # fmt: skip
+    def _live(
+        self, found: _Candidates, state: TrackerState, now_s: float, *, newest: bool
+    ) -> tuple[TrackerState, list[int]]:
         """One frame of every slot's life: who is seen, who is born, who is retired. Returns the slots seen."""
         config = self.config
         state = self._retire(state, now_s)
@@ -138,7 +157,9 @@ class SlotTracker:
         for i, j in enumerate(born):
             track_ids[j] = state.next_id + i
         last_seen_s[[*seen, *born]] = now_s
-        state = replace(state, track_ids=track_ids, last_seen_s=last_seen_s, next_id=state.next_id + len(born))
+        state = replace(
+            state, track_ids=track_ids, last_seen_s=last_seen_s, next_id=state.next_id + len(born)
+        )
         return state, [*seen, *born]
 
     def _retire(self, state: TrackerState, now_s: float) -> TrackerState:
@@ -150,7 +171,9 @@ class SlotTracker:
         queries = torch.where(torch.from_numpy(gone)[:, None].to(learned.device), learned, state.queries)
         return replace(state, queries=queries, track_ids=np.where(gone, FREE, state.track_ids))
 
-    def _without_duplicates(self, found: _Candidates, slots: NDArray[np.intp], taken: Sequence[int]) -> list[int]:
+    def _without_duplicates(
+        self, found: _Candidates, slots: NDArray[np.intp], taken: Sequence[int]
+    ) -> list[int]:
         """Slots in order of score, without those whose mask overlaps a better one, or one of `taken`."""
         kept = list(taken)
         for j in slots[np.argsort(-found.score[slots], kind="stable")]:

@@ -45,11 +45,14 @@ class ResNet18(nn.Module):
         self.channels = tuple(int(c * width) for c in (64, 128, 256, 512))
         stem = self.channels[0]
         self.stem = nn.Sequential(
-            conv_norm(3, stem // 2, 3, 2), nn.ReLU(inplace=True),
-            conv_norm(stem // 2, stem // 2, 3), nn.ReLU(inplace=True),
-            conv_norm(stem // 2, stem, 3), nn.ReLU(inplace=True),
+            conv_norm(3, stem // 2, 3, 2),
+            nn.ReLU(inplace=True),
+            conv_norm(stem // 2, stem // 2, 3),
+            nn.ReLU(inplace=True),
+            conv_norm(stem // 2, stem, 3),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, padding=1),
-        )  # fmt: skip
+        )
         stages, inputs = [], stem
         for i, (outputs, blocks) in enumerate(zip(self.channels, STAGE_BLOCKS, strict=True)):
             first = BasicBlock(inputs, outputs, stride=1 if i == 0 else 2)

@@ -118,7 +118,9 @@ def load_training_config(name_or_path: str, *, steps: int | None = None) -> Trai
     known = {"seed", "steps", "model", "tracker", "criterion", "data", "optimizer", "stages", "processes"}
     unknown, missing = sorted(set(raw) - known), sorted({"seed", "steps", "stages"} - set(raw))
     if unknown or missing:
-        raise ConfigError(f"{path}: " + (f"unknown key '{unknown[0]}'" if unknown else f"key '{missing[0]}' is missing"))
+        raise ConfigError(
+            f"{path}: " + (f"unknown key '{unknown[0]}'" if unknown else f"key '{missing[0]}' is missing")
+        )
     if not isinstance(raw["stages"], list) or not raw["stages"]:
         raise ConfigError(f"{path}: 'stages' must be a list of at least one stage")
     return TrainingConfig(

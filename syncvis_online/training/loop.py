@@ -25,8 +25,8 @@ from syncvis_online.criterion import Criterion, Targets
 from syncvis_online.errors import ModelError
 from syncvis_online.model import SyncVIS
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
-from syncvis_online.training.peers import Peers, spawn
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
+from syncvis_online.training.peers import Peers, spawn
 from syncvis_online.training.samples import Samples, StepBatches, collate
 
 SAVE_EVERY_S = 180.0
@@ -65,9 +65,11 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.folder, self.peers = config, folder, peers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = SyncVIS(config.model).to(self.device, memory_format=torch.channels_last)
+        self.model = SyncVIS(config.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion = Criterion(config.criterion)
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config.optimizer), lr=config.optimizer.rate)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, config.optimizer), lr=config.optimizer.rate
+        )
         self.step, self.elapsed_s = 0, 0.0
 
     @property
@@ -83,23 +85,33 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
         except Exception as error:
-            raise ModelError(f"{self._state_path}: cannot resume from it ({str(error).splitlines()[0]})") from error
+            raise ModelError(
+                f"{self._state_path}: cannot resume from it ({str(error).splitlines()[0]})"
+            ) from error
         self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
         torch.set_rng_state(state["rng"].cpu())
 
     def save(self) -> None:
         """Write the state to resume from and the model so far, all or nothing each."""
         state = {
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step,
-            "elapsed_s": self.elapsed_s, "rng": torch.get_rng_state(),
-        }  # fmt: skip
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "rng": torch.get_rng_state(),
+        }
         temporary = self._state_path.with_suffix(f".{os.getpid()}")
         torch.save(state, temporary)
         temporary.replace(self._state_path)
         provenance = {
-            "config": self.config.name, "seed": self.config.seed, "step": self.step, "steps": self.config.steps,
-            "hours": round(self.elapsed_s / 3600, 2), "torch": torch.__version__, "device": self.device.type,
-        }  # fmt: skip
+            "config": self.config.name,
+            "seed": self.config.seed,
+            "step": self.step,
+            "steps": self.config.steps,
+            "hours": round(self.elapsed_s / 3600, 2),
+            "torch": torch.__version__,
+            "device": self.device.type,
+        }
         save_model(self.folder / "model.safetensors", self.model, self.config.tracker, provenance)
 
     def losses(self, images: Tensor, targets: Targets, stride: int) -> dict[str, Tensor]:
@@ -126,7 +138,7 @@ class Trainer:
             terms = self.losses(images, targets, stride)
         total = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self.peers.average_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         if bool(norm.isfinite()):
@@ -151,8 +163,14 @@ def _fast_attention(device: torch.device) -> Iterator[None]:
         yield
 
 
-def train_from_config(name_or_path: str, *, output: Path | None = None, steps: int | None = None,
-                      minutes: float | None = None, progress: bool = True) -> Path:  # fmt: skip
+def train_from_config(
+    name_or_path: str,
+    *,
+    output: Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    progress: bool = True,
+) -> Path:
     """Train, or go on training, and return the path of the checkpoint.
 
     `minutes` ends this run, not the training: calling again with the same `output` goes on where it stopped.
@@ -166,7 +184,10 @@ def train_from_config(name_or_path: str, *, output: Path | None = None, steps: i
     if config.processes == 1:
         run(Peers(0, 1), samples, folder, deadline, progress)
     else:
-        spawn(partial(run, samples=samples, folder=folder, deadline=deadline, progress=progress), config.processes)
+        spawn(
+            partial(run, samples=samples, folder=folder, deadline=deadline, progress=progress),
+            config.processes,
+        )
     return folder / "model.safetensors"
 
 
@@ -176,9 +197,13 @@ def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress:
     trainer = Trainer(config, folder, peers)
     trainer.resume()
     loader: DataLoader[Any] = DataLoader(
-        samples, batch_sampler=StepBatches(config, trainer.step, peers), num_workers=config.data.workers,
-        worker_init_fn=_quiet_worker, collate_fn=collate, prefetch_factor=8 if config.data.workers else None,
-    )  # fmt: skip
+        samples,
+        batch_sampler=StepBatches(config, trainer.step, peers),
+        num_workers=config.data.workers,
+        worker_init_fn=_quiet_worker,
+        collate_fn=collate,
+        prefetch_factor=8 if config.data.workers else None,
+    )
     trainer.model.train()
     with _fast_attention(trainer.device):
         _steps(trainer, samples, iter(loader), deadline, progress and peers.first)
@@ -192,14 +217,24 @@ def _quiet_worker(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _steps(trainer: Trainer, samples: Samples, batches: Iterator[tuple[Tensor, Targets]], deadline: float,
-           progress: bool) -> None:  # fmt: skip
+def _steps(
+    trainer: Trainer,
+    samples: Samples,
+    batches: Iterator[tuple[Tensor, Targets]],
+    deadline: float,
+    progress: bool,
+) -> None:
     saved = began = time.monotonic()
     with (
         (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as log,
-        tqdm(total=trainer.config.steps, initial=trainer.step, unit="step", mininterval=2.0,
-             disable=not progress) as bar,
-    ):  # fmt: skip
+        tqdm(
+            total=trainer.config.steps,
+            initial=trainer.step,
+            unit="step",
+            mininterval=2.0,
+            disable=not progress,
+        ) as bar,
+    ):
         for images, targets in batches:
             terms = trainer.train_step(images, targets, samples.stride(trainer.step))
             now = time.monotonic()
@@ -209,7 +244,9 @@ def _steps(trainer: Trainer, samples: Samples, batches: Iterator[tuple[Tensor, T
             bar.set_postfix(loss=f"{terms['total']:.1f}")
             if trainer.peers.first and trainer.step % 20 == 0:
                 rounded = {k: round(v, 3) for k, v in terms.items()}
-                log.write(json.dumps({"step": trainer.step, "s": round(trainer.elapsed_s, 1), **rounded}) + "\n")
+                log.write(
+                    json.dumps({"step": trainer.step, "s": round(trainer.elapsed_s, 1), **rounded}) + "\n"
+                )
                 log.flush()
             if trainer.peers.any(now > deadline):
                 break

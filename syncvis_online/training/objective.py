@@ -15,8 +15,15 @@ from syncvis_online.model import SyncVIS
 SUB_CLIP_WEIGHT = 0.5
 
 
-def carried_loss(model: SyncVIS, criterion: Criterion, features: FrameFeatures, targets: Targets,
-                 window_frames: int, windows: int, stride: int) -> dict[str, Tensor]:  # fmt: skip
+def carried_loss(
+    model: SyncVIS,
+    criterion: Criterion,
+    features: FrameFeatures,
+    targets: Targets,
+    window_frames: int,
+    windows: int,
+    stride: int,
+) -> dict[str, Tensor]:
     """Consecutive windows through which the video queries flow with gradient (UVLA); mean of their terms.
 
     `features` (B*F, ...) of clips of F = window_frames + (windows - 1) * stride frames. The rule of the
@@ -55,8 +62,13 @@ def sub_clips(frames: int, size: int, extra: int, rng: np.random.Generator) -> l
     return adjacent + [others[i] for i in sorted(drawn)]
 
 
-def clip_loss(model: SyncVIS, criterion: Criterion, features: FrameFeatures, targets: Targets,
-              clips: list[tuple[int, ...]]) -> dict[str, Tensor]:  # fmt: skip
+def clip_loss(
+    model: SyncVIS,
+    criterion: Criterion,
+    features: FrameFeatures,
+    targets: Targets,
+    clips: list[tuple[int, ...]],
+) -> dict[str, Tensor]:
     """The whole clip with weight 1 and each sub-clip, decoded anew by itself, with weight 0.5 (section 3.3).
 
     `features` (B*T, ...). Keys: "{term}.{branch}.{depth}.{whole | frames of the sub-clip}".

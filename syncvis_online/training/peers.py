@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed
-import torch.multiprocessing
 from torch import nn
+from torch.multiprocessing.spawn import spawn as spawn_processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Peers:
 def spawn(work: Callable[[Peers], None], count: int) -> None:
     """Run `work` in `count` processes that can average gradients, and wait for all."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
+        spawn_processes(
             partial(_peer, work=work, count=count, store=str(Path(folder) / "store")), nprocs=count
         )
 

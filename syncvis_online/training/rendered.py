@@ -52,8 +52,17 @@ def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: 
 class RenderedVideos:
     """The rendered videos of a range of seeds. Missing ones are rendered when this is made."""
 
-    def __init__(self, level: str, seeds: Iterable[int], frames: int, size: tuple[int, int], cache: Path,
-                 *, processes: int = 1, progress: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self,
+        level: str,
+        seeds: Iterable[int],
+        frames: int,
+        size: tuple[int, int],
+        cache: Path,
+        *,
+        processes: int = 1,
+        progress: bool = True,
+    ) -> None:
         folder = cache / f"{level}-{size[0]}x{size[1]}-{frames}"
         folder.mkdir(parents=True, exist_ok=True)
         self.paths = [folder / f"{seed}.npz" for seed in seeds]

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from syncvis_online.criterion import Targets
 from syncvis_online.data.clips import Clip, random_crop, resize
 from syncvis_online.data.clips_photometric import photometric_jitter
-from syncvis_online.data.pasted import CutoutBank, pasted_clip, photo_clip
+from syncvis_online.data.pasted import pasted_clip, photo_clip
+from syncvis_online.data.pasted_cutouts import CutoutBank
 from syncvis_online.data.photographs import PhotographSet
 from syncvis_online.errors import ConfigError
 from syncvis_online.training.config import StageConfig, TrainingConfig
@@ -41,7 +42,13 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         if shares[:, 0].any():
             seeds = range(data.seeds[0], data.seeds[1] + 1)
             self.videos = RenderedVideos(
-                data.level, seeds, data.video_frames, data.size, Path(data.cache), processes=2, progress=progress
+                data.level,
+                seeds,
+                data.video_frames,
+                data.size,
+                Path(data.cache),
+                processes=2,
+                progress=progress,
             )
         self.photos = []
         if shares[:, 1:].any():
@@ -53,7 +60,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         rng = np.random.default_rng((self.config.seed, 1, step))
         return int(rng.choice(self.config.stage_at(step).strides))
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sample `key` = (step, place in its batch)."""
         step, place = key
         stage = self.config.stage_at(step)

@@ -11,9 +11,17 @@ from syncvis_online.config import ModelConfig, TrackerConfig
 from syncvis_online.model import SyncVIS
 
 TINY = ModelConfig(
-    backbone_width=0.125, channels=16, mask_channels=8, queries=10, layers=3, heads=2, ffn_channels=32,
-    synchronize_top_k=4, synchronize_weight=0.2, short_side=64,
-)  # fmt: skip
+    backbone_width=0.125,
+    channels=16,
+    mask_channels=8,
+    queries=10,
+    layers=3,
+    heads=2,
+    ffn_channels=32,
+    synchronize_top_k=4,
+    synchronize_weight=0.2,
+    short_side=64,
+)
 
 
 def tiny_model(seed: int = 0, config: ModelConfig = TINY) -> SyncVIS:

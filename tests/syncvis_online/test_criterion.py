@@ -26,21 +26,25 @@ def targets(windows: int = 2, instances: int = 3, frames: int = 2, seed: int = 0
             for t in range(frames):
                 masks[b, i, t, y : y + 6, x + t : x + t + 8] = 1
     masks[:, -1, -1] = 0
-    return Targets(masks, torch.from_numpy(rng.integers(0, 6, (windows, instances))), torch.ones(windows, frames, *SIZE))
+    return Targets(
+        masks, torch.from_numpy(rng.integers(0, 6, (windows, instances))), torch.ones(windows, frames, *SIZE)
+    )
 
 
 def perfect(wanted: Targets) -> tuple[FrameFeatures, DecoderOutput]:
     """Features and predictions that say exactly the targets, with queries to spare."""
-    B, I, T, h, w = wanted.masks.shape
+    B, count, T = wanted.masks.shape[:3]
     maps = (wanted.masks.transpose(1, 2) * 2 - 1) * 50
-    coarse = torch.nn.functional.adaptive_avg_pool2d(maps.flatten(0, 1), (8, 12)).flatten(2).unflatten(0, (B, T))
-    embeds = torch.eye(I).expand(B, I, I)
-    logits = torch.full((B, I + 2, 7), -20.0)
+    coarse = (
+        torch.nn.functional.adaptive_avg_pool2d(maps.flatten(0, 1), (8, 12)).flatten(2).unflatten(0, (B, T))
+    )
+    embeds = torch.eye(count).expand(B, count, count)
+    logits = torch.full((B, count + 2, 7), -20.0)
     for b in range(B):
-        for i in range(I):
+        for i in range(count):
             logits[b, i, wanted.labels[b, i]] = 20.0
-    logits[:, I:, 6] = 20.0
-    embeds = torch.cat((embeds, torch.zeros(B, 2, I)), dim=1)
+    logits[:, count:, 6] = 20.0
+    embeds = torch.cat((embeds, torch.zeros(B, 2, count)), dim=1)
     frame_logits = logits[:, None].repeat(1, T, 1, 1)
     hidden = ~wanted.present()
     for b, i, t in hidden.nonzero().tolist():
@@ -48,13 +52,15 @@ def perfect(wanted: Targets) -> tuple[FrameFeatures, DecoderOutput]:
     frame = BranchPrediction(frame_logits, embeds[:, None].expand(-1, T, -1, -1))
     features = FrameFeatures((), ((2, 3), (4, 6), (8, 12)), maps, (coarse, coarse, coarse))
     layer = LayerPrediction(frame, BranchPrediction(logits, embeds))
-    return features, DecoderOutput((layer, layer), torch.zeros(B, I + 2, 4))
+    return features, DecoderOutput((layer, layer), torch.zeros(B, count + 2, 4))
 
 
 def test_a_perfect_prediction_costs_nothing() -> None:
     wanted = targets()
     losses, held = CRITERION(*perfect(wanted), wanted)
-    assert set(losses) == {f"{t}.{b}.{d}" for t in ("label", "bce", "dice") for b in ("frame", "video") for d in (0, 1)}
+    assert set(losses) == {
+        f"{t}.{b}.{d}" for t in ("label", "bce", "dice") for b in ("frame", "video") for d in (0, 1)
+    }
     assert float(torch.stack(list(losses.values())).sum()) < 1e-3
     assert (held[:, :, :3] == np.arange(3)).all()
 
@@ -75,7 +81,9 @@ def test_padding_and_pixels_that_do_not_count_change_nothing() -> None:
     wanted = targets()
     features, output = perfect(wanted)
     embeds = output.layers[0].video.embeds
-    noisy = BranchPrediction(output.layers[0].video.logits + torch.randn(2, 5, 7), embeds + 0.3 * torch.randn_like(embeds))
+    noisy = BranchPrediction(
+        output.layers[0].video.logits + torch.randn(2, 5, 7), embeds + 0.3 * torch.randn_like(embeds)
+    )
     output = DecoderOutput((LayerPrediction(output.layers[0].frame, noisy),), output.video_queries)
     plain, _ = CRITERION(features, output, wanted)
     padded = Targets(
@@ -101,7 +109,9 @@ def test_an_absent_instance_asks_its_query_for_no_object_and_no_mask() -> None:
     features, output = perfect(wanted)
     held = no_assignments(2, 1, 5)
     held[:, 0, :3] = [0, 1, 2]
-    gone = Targets(wanted.masks * torch.tensor([1.0, 1.0, 0.0])[None, :, None, None, None], wanted.labels, wanted.valid)
+    gone = Targets(
+        wanted.masks * torch.tensor([1.0, 1.0, 0.0])[None, :, None, None, None], wanted.labels, wanted.valid
+    )
     losses, after = CRITERION(features, output, gone, held)
     assert after[0, 0, 2] == 2, "it keeps its query"
     assert float(losses["label.video.1"]) > 0.5, "still saying its class is now wrong"
@@ -149,7 +159,9 @@ def test_every_sub_clip_is_decoded_by_itself_with_half_weight() -> None:
         features = model.encode(torch.randint(0, 255, (6, 3, 64, 96)))
         losses = clip_loss(model, CRITERION, features, wanted, [(0, 1), (1, 2), (0, 2)])
         index = torch.tensor([[1, 2], [4, 5]])
-        alone, _ = CRITERION(features.windows(index), model.decode(features.windows(index)), wanted.frames([1, 2]))
+        alone, _ = CRITERION(
+            features.windows(index), model.decode(features.windows(index)), wanted.frames([1, 2])
+        )
     assert len(losses) == 6 * (TINY.layers + 1) + 3 * 3 * (TINY.layers + 1)
     torch.testing.assert_close(losses["dice.video.3.1-2"], 0.5 * alone["dice.video.3"])
     assert "dice.frame.3.whole" in losses

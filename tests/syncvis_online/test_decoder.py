@@ -51,7 +51,9 @@ def test_resized_mask_features_give_the_resized_masks() -> None:
         embeds = torch.randn(5, TINY.mask_channels, dtype=torch.float64)
         full = torch.einsum("nc,chw->nhw", embeds, features.mask_features[0])
         for size, maps in zip(features.sizes, features.level_masks, strict=True):
-            late = torch.nn.functional.interpolate(full[None], size=size, mode="bilinear", align_corners=False)
+            late = torch.nn.functional.interpolate(
+                full[None], size=size, mode="bilinear", align_corners=False
+            )
             torch.testing.assert_close(embeds @ maps[0], late[0].flatten(1))
 
 

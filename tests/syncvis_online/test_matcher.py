@@ -72,7 +72,9 @@ def test_an_identity_never_moves(seed: int, queries: int, instances: int, window
         assert len(set(taken)) == len(taken)
         assert ever[taken].all()
         free = (after == FREE).sum()
-        assert free == 0 or set(np.flatnonzero(present)) <= set(taken), "an instance in sight while a query is free"
+        assert free == 0 or set(np.flatnonzero(present)) <= set(taken), (
+            "an instance in sight while a query is free"
+        )
         held = after
 
 

@@ -21,11 +21,19 @@ from tests.syncvis_online.models import pictures, tiny_checkpoint
 
 FPS = 10.0
 TRACKER = TrackerConfig(
-    window_frames=3, stride=1, birth_score=0.05, keep_score=0.04, max_lost_s=0.35, duplicate_iou=0.9, min_area=1
+    window_frames=3,
+    stride=1,
+    birth_score=0.05,
+    keep_score=0.04,
+    max_lost_s=0.35,
+    duplicate_iou=0.9,
+    min_area=1,
 )
 
 
-def reference(tracker: OnlineTracker, images: list[np.ndarray]) -> tuple[list[dict[int, str]], list[torch.Tensor]]:
+def reference(
+    tracker: OnlineTracker, images: list[np.ndarray]
+) -> tuple[list[dict[int, str]], list[torch.Tensor]]:
     """Ids (with their masks) and final class logits of each window, the long way round."""
     config, slots, model = tracker.config, tracker.slots, tracker.model
     with torch.inference_mode():
@@ -114,7 +122,10 @@ def test_cameras_do_not_share_state() -> None:
             for c in cameras:
                 window = windows[c].push(Frame(c, i, i, Fraction(1, 10), i / FPS, clips[c][i]))
                 assert window is not None
-                out[c] += [tuple((t.track_id, t.mask["counts"]) for t in f.tracks) for f in engine.process(window).frames]
+                out[c] += [
+                    tuple((t.track_id, t.mask["counts"]) for t in f.tracks)
+                    for f in engine.process(window).frames
+                ]
         return out
 
     together = run(["a", "b"])

@@ -1,0 +1,43 @@
+# Two commands matter: `make demo` and `make test`. Each sets up all that it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CAMERA ?=
+PORT ?= 8080
+
+.PHONY: demo test check setup setup-dev system-packages format train clean
+
+demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user:password@host/path
+	$(BIN)/syncvis-online demo --port $(PORT) $(if $(CAMERA),--camera '$(CAMERA)')
+
+test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
+	$(BIN)/python -m pytest
+
+check: setup-dev ## Lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: setup ## Train the checkpoint that ships (hours on two cores; resumes): see docs/training.md
+	nice $(BIN)/syncvis-online train small
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	sh scripts/setup.sh $(PYTHON) $(VENV) .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	sh scripts/setup.sh $(PYTHON) $(VENV) '.[dev]'
+	touch $@
+
+system-packages:
+	sh scripts/system_packages.sh
+
+clean:
+	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache

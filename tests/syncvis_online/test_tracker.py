@@ -1,0 +1,185 @@
+"""The life of a slot: born, seen, lost, taken up again, retired; ids that are never given twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncvis_online.config import TrackerConfig
+from syncvis_online.decoder import BranchPrediction, DecoderOutput, LayerPrediction
+from syncvis_online.features import FrameFeatures
+from syncvis_online.masks import disjoint_masks, tracks_of
+from syncvis_online.tracker import Detection, SlotTracker, TrackerState
+from syncvis_online.types import LABELS, decode_mask
+from tests.syncvis_online.models import TINY, tiny_model
+
+CONFIG = TrackerConfig(window_frames=1, birth_score=0.5, keep_score=0.3, max_lost_s=1.0, min_area=2)
+SLOTS, CELLS = TINY.queries, 40
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one slot says: a score, a class and the columns of its mask."""
+
+    score: float
+    label: int = 0
+    columns: tuple[int, ...] = (0, 1)
+
+
+class World:
+    """Feeds a tracker with what slots are made to say; each slot's v after a window is told by its number."""
+
+    def __init__(self, config: TrackerConfig = CONFIG) -> None:
+        self.tracker = SlotTracker(tiny_model(), config)
+        self.state: TrackerState = self.tracker.initial_state()
+        self.learned = self.state.queries.clone()
+        self.windows = 0
+
+    def say(self, now_s: float, slots: dict[int, Seen]) -> dict[int, Detection]:
+        """One window of one frame; detections by track id."""
+        self.windows += 1
+        logits = torch.full((1, SLOTS, len(LABELS) + 1), -30.0)
+        logits[..., -1] = 30.0
+        embeds = torch.zeros(1, SLOTS, CELLS)
+        for slot, seen in slots.items():
+            logits[0, slot] = float("-inf")
+            logits[0, slot, seen.label] = np.log(seen.score)
+            logits[0, slot, -1] = np.log(1 - seen.score)
+            embeds[0, slot] = -30.0
+            embeds[0, slot, list(seen.columns)] = 30.0
+        maps = torch.eye(CELLS).view(1, 1, CELLS, 1, CELLS).expand(1, 1, CELLS, 2, CELLS)
+        features = FrameFeatures((), (), maps, ())
+        after = torch.full((1, SLOTS, TINY.channels), float(self.windows), dtype=torch.float64)
+        prediction = BranchPrediction(logits, embeds)
+        output = DecoderOutput((LayerPrediction(prediction, prediction),), after)
+        before = self.state
+        frozen = (before.queries.clone(), before.track_ids.copy(), before.last_seen_s.copy())
+        answered, self.state = self.tracker.update(features, output, 0, [now_s], 1, before)
+        assert torch.equal(before.queries, frozen[0]), "a state is a value"
+        assert (before.track_ids == frozen[1]).all()
+        assert (before.last_seen_s == frozen[2]).all()
+        return {d.track_id: d for d in answered[0]}
+
+
+def test_a_confident_free_slot_begins_a_track_and_keeps_its_id() -> None:
+    world = World()
+    assert world.say(0.0, {3: Seen(0.45)}) == {}
+    assert set(world.say(0.1, {3: Seen(0.9, label=2)})) == {1}
+    again = world.say(0.2, {3: Seen(0.35, label=2)})
+    assert set(again) == {1}, "kept above keep_score, below birth_score"
+    assert again[1].label == 2
+    np.testing.assert_allclose(again[1].score, 0.35, rtol=1e-3)
+
+
+def test_a_slot_is_carried_when_seen_and_frozen_when_lost() -> None:
+    world = World()
+    world.say(0.0, {3: Seen(0.9)})
+    assert (world.state.queries[3] == 1.0).all(), "p is v after the window"
+    assert torch.equal(world.state.queries[4], world.learned[4]), "a free slot stays the learned query"
+    world.say(0.1, {3: Seen(0.1)})
+    assert (world.state.queries[3] == 1.0).all(), "frozen at the last window in which it was seen"
+    assert set(world.say(0.9, {3: Seen(0.9)})) == {1}, "takes its identity up again"
+
+
+def test_a_track_lost_for_too_long_is_retired_reset_and_its_id_never_given_again() -> None:
+    world = World()
+    world.say(0.0, {3: Seen(0.9)})
+    world.say(1.0, {})
+    assert world.state.track_ids[3] == 1
+    world.say(1.01, {})
+    assert world.state.track_ids[3] == 0
+    assert torch.equal(world.state.queries[3], world.learned[3])
+    assert set(world.say(1.1, {3: Seen(0.9)})) == {2}
+
+
+def test_an_empty_mask_is_not_seen() -> None:
+    """No ghosts: a confident class without a mask on the frame is not answered, and does not keep it alive."""
+    world = World()
+    world.say(0.0, {3: Seen(0.9)})
+    assert world.say(0.5, {3: Seen(0.9, columns=())}) == {}
+    assert world.state.last_seen_s[3] == 0.0
+
+
+def test_a_duplicate_is_not_born_and_the_better_of_two_tracks_is_answered() -> None:
+    world = World()
+    world.say(0.0, {3: Seen(0.9, columns=(0, 1, 2, 3))})
+    assert set(
+        world.say(0.1, {3: Seen(0.8, columns=(0, 1, 2, 3)), 5: Seen(0.99, columns=(0, 1, 2, 3, 4))})
+    ) == {1}
+    assert set(world.say(0.2, {3: Seen(0.8), 5: Seen(0.9, columns=(8, 9))})) == {1, 2}
+    assert set(world.say(0.3, {3: Seen(0.8), 5: Seen(0.9)})) == {2}
+
+
+def test_min_hits_asks_for_windows_in_a_row() -> None:
+    world = World(replace(CONFIG, min_hits=3))
+    for now, score, ids in (
+        (0.0, 0.9, set()),
+        (0.1, 0.9, set()),
+        (0.2, 0.1, set()),
+        (0.3, 0.9, set()),
+        (0.4, 0.9, set()),
+        (0.5, 0.9, {1}),
+    ):
+        assert set(world.say(now, {3: Seen(score)})) == ids
+
+
+def test_without_carrying_every_window_starts_from_the_learned_queries() -> None:
+    world = World(replace(CONFIG, carry=False))
+    assert set(world.say(0.0, {3: Seen(0.9)})) == {1}
+    assert torch.equal(world.state.queries, world.learned)
+
+
+@given(
+    st.lists(st.dictionaries(st.integers(0, SLOTS - 1), st.floats(0.01, 0.99), max_size=5), max_size=30),
+    st.data(),
+)
+@settings(deadline=None, max_examples=40)
+def test_ids_only_grow_and_are_never_reused(windows: list[dict[int, float]], data: st.DataObject) -> None:
+    world, now, last_seen, owner = World(), 0.0, {}, {}
+    for slots in windows:
+        now += data.draw(st.floats(0.05, 0.8))
+        said = {s: Seen(score, columns=(2 * s, 2 * s + 1)) for s, score in slots.items()}
+        for track_id, detection in world.say(now, said).items():
+            column = int(np.flatnonzero(detection.logits[0] > 0)[0])
+            assert owner.setdefault(track_id, column) == column, "one id, one object"
+            assert now - last_seen.get(track_id, now) <= CONFIG.max_lost_s + 1e-9
+            last_seen[track_id] = now
+        assert set(last_seen) == set(range(1, world.state.next_id))
+
+
+def test_masks_of_a_frame_are_disjoint_and_the_stronger_wins() -> None:
+    weak, strong = np.full((4, 6), -9.0, np.float32), np.full((4, 6), -9.0, np.float32)
+    weak[:, :4], strong[:, 3:] = 1.0, 8.0
+    first, second = disjoint_masks([Detection(1, 0, 0.9, weak), Detection(2, 0, 0.5, strong)], (16, 24))
+    assert not (first & second).any()
+    assert second[:, 14:].all()
+    assert first[:, :11].all()
+
+
+def test_tracks_are_ordered_and_boxes_are_tight() -> None:
+    a, b = np.full((4, 4), -5.0, np.float32), np.full((4, 4), -5.0, np.float32)
+    a[:2, :2], b[2:, 2:] = 5.0, 5.0
+    tracks = tracks_of([Detection(7, 1, 0.5, a), Detection(2, 0, 0.6, b)], (8, 8), LABELS)
+    assert [t.track_id for t in tracks] == [2, 7]
+    assert tracks[1].label == "bicycle"
+    for track in tracks:
+        mask = decode_mask(track.mask)
+        x0, y0, x1, y1 = map(int, track.box_xyxy)
+        inside = mask[y0:y1, x0:x1]
+        assert mask.sum() == inside.sum() > 0
+        assert inside[0].any()
+        assert inside[-1].any()
+        assert inside[:, 0].any()
+        assert inside[:, -1].any()
+
+
+def test_a_mask_that_is_wholly_covered_is_not_answered() -> None:
+    weak, strong = np.full((4, 4), 1.0, np.float32), np.full((4, 4), 8.0, np.float32)
+    assert [
+        t.track_id
+        for t in tracks_of([Detection(1, 0, 0.9, weak), Detection(2, 0, 0.5, strong)], (8, 8), LABELS)
+    ] == [2]

@@ -1,0 +1,114 @@
+"""Training: exact resumption, the schedule, the samples, and configs that are refused."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from syncvis_online.checkpoint import load_model
+from syncvis_online.errors import ConfigError, ModelError
+from syncvis_online.training import train_from_config
+from syncvis_online.training.config import OptimizerConfig, load_training_config
+from syncvis_online.training.loop import rate_at
+from syncvis_online.training.samples import Samples, collate
+from tests.syncvis_online.models import TINY
+
+RUN = {
+    "seed": 3,
+    "steps": 6,
+    "model": TINY.to_mapping(),
+    "criterion": {"points": 0},
+    "data": {"size": [64, 96], "level": "easy", "seeds": [0, 1], "video_frames": 6, "workers": 0},
+    "optimizer": {"rate": 0.001, "warmup_steps": 2, "bf16": False},
+    "stages": [
+        {"until": 0.5, "batch": 2, "windows": 1},
+        {"until": 1.0, "batch": 2, "windows": 2, "strides": [1, 2], "spacings": [1]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rendered")
+
+
+def config(folder: Path, cache: Path, **changes: object) -> str:
+    values = {**RUN, **changes}
+    values["data"] = {**RUN["data"], "cache": str(cache), **values["data"]}  # type: ignore[dict-item]
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return str(path)
+
+
+def test_a_run_that_stops_and_resumes_equals_one_that_does_not(tmp_path: Path, cache: Path) -> None:
+    path = config(tmp_path, cache)
+    whole = train_from_config(path, output=tmp_path / "whole", progress=False)
+    for _ in range(6):  # no minutes at all: each call makes one step
+        parts = train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
+    a, b = load_model(str(whole)), load_model(str(parts))
+    assert a.provenance["step"] == b.provenance["step"] == 6
+    for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
+        assert torch.equal(x, y), name
+
+
+def test_a_damaged_state_is_refused_and_left_alone(tmp_path: Path, cache: Path) -> None:
+    path = config(tmp_path, cache, steps=1)
+    train_from_config(path, output=tmp_path / "run", progress=False)
+    state = tmp_path / "run" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"state.pt: cannot resume"):
+        train_from_config(path, output=tmp_path / "run", progress=False)
+    assert state.stat().st_size == 1000
+
+
+def test_samples_are_the_same_in_every_run_and_differ_by_place(tmp_path: Path, cache: Path) -> None:
+    loaded = load_training_config(config(tmp_path, cache))
+    first, again = Samples(loaded, progress=False), Samples(loaded, progress=False)
+    for a, b in zip(first[4, 1], again[4, 1], strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first[4, 0][0], first[4, 1][0])
+
+
+def test_samples_have_the_shapes_of_their_stage(tmp_path: Path, cache: Path) -> None:
+    samples = Samples(load_training_config(config(tmp_path, cache)), progress=False)
+    for step in range(6):
+        frames = 2 if step < 3 else 2 + samples.stride(step)
+        images, targets = collate([samples[step, 0], samples[step, 1]])
+        assert images.shape == (2, frames, 3, 64, 96)
+        assert targets.masks.shape[2:] == (frames, 16, 24)
+        assert float(targets.masks.sum(1).max()) <= 1.0 + 1e-6, "visible masks do not overlap"
+        assert set(np.unique(targets.labels)) <= set(range(-1, 6))
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
+    settings = OptimizerConfig(rate=1.0, warmup_steps=10, decay_from=0.5)
+    rates = [rate_at(step, 100, settings) for step in range(101)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert set(rates[10:51]) == {1.0}
+    assert rates[100] == 0.0
+    assert all(a > b for a, b in pairwise(rates[50:]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stepz": 3}, "unknown key 'stepz'"),
+        ({"model": {"queries": 0}}, "queries must be at least 1"),
+        ({"criterion": {"dise": 1}}, r"\(criterion\): unknown key 'dise'"),
+        ({"stages": []}, "'stages' must be a list"),
+        ({"stages": [{"until": 1.0, "batch": 1, "wimdows": 1}]}, r"\(stage 1\): unknown key 'wimdows'"),
+        ({"stages": [{"until": 1.0}]}, r"\(stage 1\).*batch"),
+        ({"stages": [{"until": 1.0, "batch": 1, "shares": [0, 1, 0]}]}, "need data.photographs"),
+        ({"stages": [{"until": 1.0, "batch": 1, "shares": [0, 0, 0]}]}, "shares of a stage"),
+    ],
+)
+def test_a_wrong_config_is_refused_before_any_work(
+    tmp_path: Path, cache: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train_from_config(config(tmp_path, cache, **changes), output=tmp_path / "run", progress=False)
