@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.overlay import color_of, draw_overlay, hex_color
@@ -23,6 +23,7 @@ def changed(image: np.ndarray) -> Mask:
     return np.abs(image.astype(int) - 128).max(axis=2) > 2
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(1, 10**9))
 def test_ids_near_each_other_differ_in_colour(track_id: int) -> None:
     colors = [np.array(color_of(track_id + i), float) for i in range(8)]
@@ -51,6 +52,7 @@ def test_the_inside_of_a_mask_is_blended_and_the_rest_is_untouched() -> None:
     assert np.array_equal(changed(overlay), mask)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(-20, 340), st.integers(-20, 210), st.integers(1, 80), st.integers(1, 80))
 def test_masks_at_and_over_the_border_are_drawn_where_they_are(x: int, y: int, a: int, b: int) -> None:
     mask = ellipse((x, y), (a, b))

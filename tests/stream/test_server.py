@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import cv2
 import httpx
@@ -24,6 +25,8 @@ from stream.track_socket import same_origin
 from stream.types import TrackedFrame
 from stream.wire import WireFrame, decode
 from tests.stream.viewer_frames import make_picture, make_service, serving, until
+
+LARGE_FLAGS = ("x" * 200_000,)
 
 
 @pytest.fixture
@@ -177,6 +180,7 @@ async def test_a_client_that_stops_reading_is_cut_and_delays_nobody(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "STALL_TIMEOUT_S", 0.2)
+    # What the kernel buffers for the one that stalls is soon full of such messages.
     async with serving(create_app(service)) as (server, address):
         path = "/ws/cameras/door/tracks"
         stalled = await stalled_client(address, path)
@@ -185,7 +189,7 @@ async def test_a_client_that_stops_reading_is_cut_and_delays_nobody(
             seq = 0
             while service.hub("door").subscribers == 2:
                 seq += 1
-                frame = service.hub("door").publish(make_picture(seq, "door"))
+                frame = service.hub("door").publish(replace(make_picture(seq, "door"), flags=LARGE_FLAGS))
                 assert decode(await stream.recv()).seq == frame.seq
             assert len(server.server_state.connections) == 1
         stalled.close()

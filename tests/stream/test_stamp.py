@@ -5,13 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.stamp import BITS, block_px, draw_stamp, read_stamp, stamp_area
 from tests.stream.viewer_frames import make_picture
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**40))
 def test_the_low_bits_come_back(number: int) -> None:
     image = make_picture(0).image.copy()
@@ -19,6 +20,7 @@ def test_the_low_bits_come_back(number: int) -> None:
     assert read_stamp(image) == number % (1 << BITS)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**24 - 1), st.integers(0, 2**16))
 def test_it_survives_strong_compression_of_a_noisy_picture(number: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (360, 640, 3), dtype=np.uint8)
@@ -27,6 +29,7 @@ def test_it_survives_strong_compression_of_a_noisy_picture(number: int, seed: in
     assert read_stamp(np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)) == number
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**16))
 def test_noise_is_not_a_number(seed: int) -> None:
     noise = np.random.default_rng(seed).integers(0, 256, (360, 640, 3), dtype=np.uint8)

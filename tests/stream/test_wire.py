@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import DataError
@@ -45,6 +45,7 @@ def frames(draw: st.DrawFn) -> TrackedFrame:
     )
 
 
+@settings(deadline=None, max_examples=60)
 @given(frames())
 def test_decoding_gives_back_what_was_encoded(frame: TrackedFrame) -> None:
     wire = decode(encode(frame))
@@ -94,6 +95,7 @@ def test_anything_else_is_refused_in_one_line(change: dict[str, object], where: 
     assert "\n" not in str(refusal.value)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.one_of(st.text(), st.binary()))
 def test_no_text_makes_the_reader_fail_in_another_way(text: str | bytes) -> None:
     with pytest.raises(DataError):
