@@ -27,7 +27,8 @@ def measure(level: LevelConfig, size: tuple[int, int], seeds: int, frames: int, 
     count = seeds * frames
     wall, cpu = count / (time.perf_counter() - wall), count / (time.process_time() - cpu)
     truth = "with masks   " if masks else "without masks"
-    return f"{size[1]}x{size[0]} {truth} {wall:7.1f} frames/s ({cpu:.1f} a processor second), {built:.2f} s a world"
+    speed = f"{wall:7.1f} frames/s ({cpu:.1f} a processor second)"
+    return f"{size[1]}x{size[0]} {truth} {speed}, {built:.2f} s a world"
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from syncvis_online.errors import ConfigError
 from syncvis_online.paths import find_config
 from syncvis_online.types import LABELS
 
-SEEDS = (9000, 9001, 9002, 9003, 9004)
+SEEDS = (9000, 9001, 9003, 9004)
 FRAMES = 80
 
 

@@ -64,13 +64,13 @@ def test_the_cache_keeps_its_bound_and_its_sprites() -> None:
     rng = np.random.default_rng(3)
     look = draw_dog(rng)
     actor = Actor(1, 1, look, rng, 0.0, 8.0, (5.0, 20.0), 1.0, 0.0)
-    cache = SpriteCache(limit_bytes=200_000)
+    cache = SpriteCache(limit_bytes=100_000)
     again = cache.get(actor, 30.0)
     assert cache.get(actor, 30.0) is again
     assert 30.0 <= again.px_per_m <= 30.0 * 1.42
-    for step in range(400):
+    for step in range(120):
         actor.way_m += 0.07
-        cache.get(actor, 20.0 + step / 4)
-        assert cache.nbytes <= 200_000
+        cache.get(actor, 20.0 + step)
+        assert cache.nbytes <= 100_000
     assert len(cache) >= 1
     assert cache.get(actor, 30.0) is not again

@@ -115,21 +115,21 @@ def test_ids_keep_their_class_and_those_who_left_stay_away() -> None:
     labels: dict[int, str] = {}
     departed: set[int] = set()
     alive: frozenset[int] = frozenset()
-    for _ in range(120):
+    for _ in range(80):
         frame = world.step()
         departed |= alive - world.alive_ids
         alive = world.alive_ids
         for item in frame.objects:
             assert item.track_id in alive - departed
             assert labels.setdefault(item.track_id, item.label) == item.label
-    assert len(departed) > 30
+    assert len(departed) > 20
 
 
 def test_an_endless_world_stays_bounded_and_never_gives_an_id_twice() -> None:
     population = populate(10)
     issued = {actor.track_id for actor in population.actors}
     labels = set()
-    for _ in range(6000):
+    for _ in range(4000):
         before = {actor.track_id for actor in population.actors}
         population.step(0.4)
         newcomers = {actor.track_id for actor in population.actors} - before
@@ -140,7 +140,7 @@ def test_an_endless_world_stays_bounded_and_never_gives_an_id_twice() -> None:
         assert MEDIUM.objects[0] <= len(population.actors) <= MEDIUM.objects[1]
         reachable = [a for start in population.actors for a in chain_of_leaders(start)]
         assert len(reachable) <= 2 * MEDIUM.objects[1]
-    assert len(issued) > 1000
+    assert len(issued) > 700
     assert labels == set(LABELS)
 
 
@@ -172,11 +172,11 @@ def test_vehicles_do_not_drive_through_each_other() -> None:
 
 def test_who_is_hidden_comes_back_with_the_same_id() -> None:
     returned = 0
-    for seed in range(3):
+    for seed in range(2):
         seen: list[set[int]] = [
             {o.track_id for o in f.objects} for f in render_video(MEDIUM, seed, 60, size=SMALL)
         ]
         for track_id in set.union(*seen):
             shown = [k for k, ids in enumerate(seen) if track_id in ids]
             returned += shown[-1] - shown[0] + 1 > len(shown)
-    assert returned >= 3
+    assert returned >= 2

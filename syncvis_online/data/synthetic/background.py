@@ -28,10 +28,11 @@ def paint_background(
     base = camera.ground_y(layout.backdrop_m)
     canvas = Canvas((-pad / height, camera.aspect + pad / height, -base - 0.02, pad / height), height)
     Backdrop(rng, canvas, camera, light, layout).paint()
-    rgba = canvas.finish().rgba.astype(np.float32)[1:, 1:]
-    h, w = min(rgba.shape[0], picture.shape[0]), min(rgba.shape[1], picture.shape[1])
-    part = rgba[:h, :w]
-    picture[:h, :w] = picture[:h, :w] * (1 - part[..., 3:] / 255) + part[..., :3]
+    sprite = canvas.finish()
+    x, y = round(pad - sprite.origin[0]), round(pad - sprite.origin[1])
+    part = sprite.rgba[max(-y, 0) : len(ys) - y, max(-x, 0) : len(xs) - x].astype(np.float32)
+    roi = picture[max(y, 0) : max(y, 0) + part.shape[0], max(x, 0) : max(x, 0) + part.shape[1]]
+    roi[:] = roi * (1 - part[..., 3:] / 255) + part[..., :3]
     first = int(np.searchsorted(ys, base))
     picture[first:] = _ground(rng, camera, light, layout, ys[first:], xs)
     return np.clip(picture, 0, 255).astype(np.uint8)

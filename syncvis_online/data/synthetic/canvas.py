@@ -132,17 +132,19 @@ class Canvas:
         light += grain * _grain(x0, y0, x1, y1)
         paint = np.empty((*mask.shape, 4), np.float32)
         if pattern is None:
-            paint[..., :3] = np.asarray(colour, np.float32)
+            np.multiply(light[..., None], np.asarray(colour, np.float32), out=paint[..., :3])
         else:
             share = np.broadcast_to(pattern(xs, ys), mask.shape)[..., None]
             paint[..., :3] = (
                 np.asarray(colour, np.float32) * (1 - share) + np.asarray(second, np.float32) * share
             )
-        paint[..., :3] *= light[..., None]
+            paint[..., :3] *= light[..., None]
         paint[..., 3] = 255.0
         weight = (mask.astype(np.float32) * (alpha / 255.0))[..., None]
         roi = self._rgba[y0:y1, x0:x1]
-        roi += (paint - roi) * weight
+        paint -= roi
+        paint *= weight
+        roi += paint
 
     def limb(self, a: Point, b: Point, ra: float, rb: float, colour: Colour, **look: object) -> None:
         """Paint a tapered limb, shaded across its width."""
@@ -153,6 +155,7 @@ class Canvas:
         self.fill(capsule(a, b, ra, rb), colour, direction=across, **look)  # type: ignore[arg-type]
 
     def finish(self) -> Sprite:
+        """What has been painted, cut to its content with a rim of one clear pixel where the canvas has room."""
         small: Floats = self._rgba
         if self._times > 1:
             small = np.asarray(
@@ -160,7 +163,10 @@ class Canvas:
             )
         rgba = np.asarray(cv2.convertScaleAbs(np.maximum(small, 0)), np.uint8)
         np.minimum(rgba, rgba[..., 3:], out=rgba)
-        origin = (self._ox / self._times, self._oy / self._times)
+        x, y, w, h = cv2.boundingRect(rgba[..., 3])
+        x0, y0 = max(x - 1, 0), max(y - 1, 0)
+        rgba = np.ascontiguousarray(rgba[y0 : y + h + 1, x0 : x + w + 1])
+        origin = (self._ox / self._times - x0, self._oy / self._times - y0)
         return Sprite(rgba, np.ascontiguousarray(rgba[..., 3]), origin, self._target)
 
 

@@ -223,7 +223,7 @@ COVERS: dict[str, tuple[Extent, ...]] = {
     "bins": ((-0.66, 0.6, 0.0, 1.2),),
     "planter": ((-0.6, 0.6, 0.0, 1.6),),
 }
-"""Boxes (left, right, bottom, top) in metres behind which a body is hidden; what is not named hides little."""
+"""Boxes (left, right, bottom, top) in metres that hide a body; what is not named hides little."""
 
 _TALL = ("tree", "column", "young_tree", "lamp", "kiosk")
 
