@@ -75,9 +75,12 @@ class ClipFactory(GstRtspServer.RTSPMediaFactory):
     def _push(self, source: Any, stop: threading.Event) -> None:
         index = int((time.time() - self._t0_s) * self._fps) + 1
         while not stop.wait(max(0.0, self._t0_s + index / self._fps - time.time())):
-            buffer = Gst.Buffer.new_wrapped(self._units[index % len(self._units)])
-            if source.emit("push-buffer", buffer) == Gst.FlowReturn.EOS:
-                return
+            # Before the pipeline has its base time, a buffer would be stamped with the time since the machine
+            # started, and the sink would wait as long before it sends it.
+            if source.get_base_time() != 0:
+                buffer = Gst.Buffer.new_wrapped(self._units[index % len(self._units)])
+                if source.emit("push-buffer", buffer) == Gst.FlowReturn.EOS:
+                    return
             index += 1
 
 
