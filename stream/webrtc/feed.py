@@ -9,6 +9,7 @@ Nothing here queues: a viewer that is slow skips pictures, and only it does.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from stream.hub import Hub
 from stream.overlay import draw_overlay
 from stream.types import TrackedFrame
+
+logger = logging.getLogger(__name__)
 
 RTP_CLOCK_HZ = 90_000
 NOMINAL_STEP = RTP_CLOCK_HZ // 30
@@ -148,13 +151,18 @@ class OverlayFeed:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _draw(self) -> None:
-        async with self._hub.subscribe() as frames:
-            if self._hub.latest is not None:
-                await self._publish(self._hub.latest)
-            async for frame in frames:
-                await self._publish(frame)
+        """Draw until the hub closes or nobody watches; whatever else ends it ends every slot, not silently."""
+        try:
+            async with self._hub.subscribe() as frames:
+                if self._hub.latest is not None:
+                    await self._publish(self._hub.latest)
+                async for frame in frames:
+                    await self._publish(frame)
+        except Exception:
+            logger.exception("the overlay of camera %s cannot be drawn", self._hub.camera)
+        self._task = None
         for slot in tuple(self._slots):
-            slot.close()
+            self.leave(slot)
 
     async def _publish(self, frame: TrackedFrame) -> None:
         loop = asyncio.get_running_loop()

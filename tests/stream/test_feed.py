@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,25 @@ async def test_every_slot_ends_when_the_camera_s_hub_closes(executor: CountingEx
     hub.close()
     with pytest.raises(StopAsyncIteration):
         await anext(slot)
+
+
+async def test_a_drawing_that_fails_ends_the_slots_and_the_next_viewer_starts_anew(
+    executor: CountingExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = Hub("cam")
+    feed = OverlayFeed(hub, executor)
+    slot = feed.join()
+    await until(lambda: hub.subscribers == 1)
+    damaged = {"size": [1, 1], "counts": "no run lengths"}
+    whole = make_picture(0)
+    hub.publish(replace(whole, tracks=(replace(whole.tracks[0], mask=damaged),)))
+    with pytest.raises(StopAsyncIteration):
+        await anext(slot)
+    assert "overlay of camera cam cannot be drawn" in caplog.text
+    assert hub.subscribers == feed.viewers == 0
+    hub.publish(make_picture(1))
+    assert (await anext(feed.join())).seq == 1
+    await feed.close()
 
 
 async def test_closing_ends_all_feeds_and_leaves_no_task(executor: CountingExecutor) -> None:

@@ -142,6 +142,14 @@ async def test_a_viewer_that_leaves_takes_its_session_and_the_drawing_with_it() 
         await until(lambda: server.service.hub("cam").subscribers == 0)
 
 
+async def test_a_session_ends_with_its_camera() -> None:
+    async with watched() as server, Viewer(server.http) as viewer:
+        await viewer.watch()
+        await viewer.picture()
+        server.service.hub("cam").close()
+        await until(lambda: server.sessions == 0)
+
+
 async def test_a_viewer_that_never_connects_is_forgotten() -> None:
     options = ServerOptions(limits=SessionLimits(connect_timeout_s=0.05))
     async with watched(options) as server, Viewer(server.http) as viewer:
