@@ -5,7 +5,7 @@ Every term has a key of its own, "{term}.{branch}.{depth}". Training only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,30 +18,33 @@ from syncvis_online.decoder import BranchPrediction, DecoderOutput
 from syncvis_online.features import FrameFeatures
 from syncvis_online.matcher import MatchWeights, assign, extend_assignment, match_costs
 
-MIN_CELLS = 1.0
-"""An instance with less visible area on a frame, in cells of the mask features, is absent there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Targets:
     """Ground truth of B windows of T frames, padded to I instances.
 
     masks (B, I, T, h, w) in [0, 1] at the size of the mask features (share of the cell that is covered);
-    labels (B, I), -1 for padding; valid (B, T, h, w), 0 where the loss is not counted.
+    labels (B, I), -1 for padding; valid (B, T, h, w), 0 where the loss is not counted. An
+    instance with less than `min_cells` of visible area on a frame is absent there.
     """
 
     masks: Tensor
     labels: Tensor
     valid: Tensor
+    min_cells: float = 1.0
 
     def frames(self, index: Sequence[int]) -> Targets:
         """The same instances on some of the frames."""
         keep = list(index)
-        return Targets(self.masks[:, :, keep], self.labels, self.valid[:, keep])
+        return Targets(self.masks[:, :, keep], self.labels, self.valid[:, keep], self.min_cells)
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device."""
+        return Targets(self.masks.to(device), self.labels.to(device), self.valid.to(device), self.min_cells)
 
     def present(self) -> Tensor:
         """Which instances are visible on which frame, (B, I, T)."""
-        return (self.masks.sum((-2, -1)) >= MIN_CELLS) & (self.labels >= 0)[..., None]
+        return (self.masks.sum((-2, -1)) >= self.min_cells) & (self.labels >= 0)[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class CriterionConfig:
     bce: float = 5.0
     dice: float = 5.0
     frame: float = 1.0
+    pilot: float = 0.0
+    """Weight of the terms of `Criterion.pilot`, ours: a small model trained from nothing needs them."""
     points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
@@ -171,6 +176,34 @@ class Criterion:
         )
         return losses, held
 
+    def pilot(
+        self, features: FrameFeatures, targets: Targets, predict: Callable[[Tensor], BranchPrediction]
+    ) -> dict[str, Tensor]:
+        """Terms that train encoder and heads without waiting for the decoder to find the instances.
+
+        The tokens under an instance's own mask, averaged on one frame on which it is seen, are given to the
+        heads in place of a query: they must name its class and give its mask on every frame of the window. It
+        is what masked cross-attention averages once the attention mask is right (the idea of mask-piloted
+        training, MP-Former, CVPR 2023, without its extra queries).
+        """
+        present = targets.present()
+        chosen = present.any(-1)
+        prediction = predict(_pooled(features, targets, present))
+        names = torch.where(chosen, targets.labels, -100)
+        label = F.cross_entropy(prediction.logits.float().flatten(0, 1), names.flatten(), reduction="sum")
+        bce = dice = prediction.embeds.float().sum() * 0.0
+        for b in range(len(chosen)):
+            embeds = prediction.embeds[b, chosen[b]]
+            logits = torch.einsum("mc,tchw->mthw", embeds, features.mask_features[b].to(embeds.dtype)).float()
+            terms = self._mask_losses(logits, targets.masks[b, chosen[b]], targets.valid[b])
+            bce, dice = bce + terms[0].sum(), dice + terms[1].sum()
+        scale = self.config.pilot / chosen.sum().clamp(min=1)
+        return {
+            "label.pilot.0": scale * self.config.label * label,
+            "bce.pilot.0": scale * self.config.bce * bce,
+            "dice.pilot.0": scale * self.config.dice * dice,
+        }
+
     def _branch(
         self,
         losses: dict[str, Tensor],
@@ -265,6 +298,17 @@ class Criterion:
         best = (-_sample(logits, drawn).abs()).topk(certain, dim=-1).indices
         uncertain = drawn.gather(2, best[..., None].expand(-1, -1, -1, 2))
         return torch.cat((uncertain, torch.rand(M, T, count - certain, 2, device=logits.device)), dim=2)
+
+
+def _pooled(features: FrameFeatures, targets: Targets, present: Tensor) -> Tensor:
+    """Mean of the 1/8 tokens under each instance's mask on one frame (of those on which it is seen), (B, I, C)."""
+    cells = _coarse(targets.masks, features.sizes[2])  # (B, I, T, S)
+    odds = (present.float() + 1e-6).flatten(0, 1)
+    frame = torch.multinomial(odds, 1).view(*present.shape[:2], 1, 1)
+    here = cells.gather(2, frame.expand(-1, -1, -1, cells.shape[-1]))[:, :, 0]  # (B, I, S)
+    share = here / here.sum(-1, keepdim=True).clamp(min=1e-3)
+    by_frame = torch.einsum("bis,btsc->bitc", share, features.levels[2].float())
+    return by_frame.gather(2, frame.expand(-1, -1, -1, by_frame.shape[-1]))[:, :, 0]
 
 
 def _sample(maps: Tensor, points: Tensor) -> Tensor:

@@ -118,18 +118,23 @@ class Trainer:
         """Terms of the loss of one batch; images (B, F, 3, H, W)."""
         stage = self.config.stage_at(self.step)
         features = self.model.encode(images.flatten(0, 1))
+        pilot: dict[str, Tensor] = {}
+        if self.config.criterion.pilot:
+            index = torch.arange(images.shape[0] * images.shape[1], device=images.device)
+            whole = features.windows(index.view(images.shape[:2]))
+            pilot = self.criterion.pilot(whole, targets, self.model.decoder.predict)
         if stage.sub_clips:
             rng = np.random.default_rng((self.config.seed, 2, self.step))
             clips = sub_clips(images.shape[1], stage.sub_clips, stage.random_sub_clips, rng)
-            return clip_loss(self.model, self.criterion, features, targets, clips)
-        return carried_loss(
+            return pilot | clip_loss(self.model, self.criterion, features, targets, clips)
+        return pilot | carried_loss(
             self.model, self.criterion, features, targets, stage.window_frames, stage.windows, stride
         )
 
     def train_step(self, images: Tensor, targets: Targets, stride: int) -> dict[str, float]:
         """One step of the optimizer; the terms, summed over depths, for the log."""
         images = images.to(self.device)
-        targets = Targets(*(x.to(self.device) for x in (targets.masks, targets.labels, targets.valid)))
+        targets = targets.to(self.device)
         settings = self.config.optimizer
         rate = rate_at(self.step, self.config.steps, settings)
         for group in self.optimizer.param_groups:

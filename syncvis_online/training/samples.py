@@ -23,6 +23,8 @@ from syncvis_online.training.rendered import RenderedVideos
 
 CELL = 4
 """Pixels of the input on each side of a cell of the mask features."""
+MIN_CELLS = 3.0
+"""Visible area on a frame, in cells, below which an instance is not wanted there."""
 MAX_INSTANCES = 24
 """Instances of a clip that are kept, the largest first; the others are ignored regions."""
 
@@ -122,4 +124,4 @@ def collate(samples: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tenso
     for b, (mask, label) in enumerate(zip(masks, labels, strict=True)):
         padded[b, : len(label)] = mask
         names[b, : len(label)] = label
-    return torch.stack(images), Targets(padded, names, torch.stack(valid))
+    return torch.stack(images), Targets(padded, names, torch.stack(valid), MIN_CELLS)
