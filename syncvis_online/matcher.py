@@ -63,7 +63,7 @@ def assign(cost: NDArray[np.float32], candidates: NDArray[np.bool_]) -> NDArray[
 def extend_assignment(
     previous: NDArray[np.int64], cost: NDArray[np.float32], present: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Unified video label assignment (GenVIS, section 3.3) for one more window of one video.
+    """Unified video label assignment (GenVIS) for one more window of one video.
 
     `previous` (N,): the instance that each query holds, or -1; kept, also while the instance is out of sight.
     Instances in sight (`present`, (I,)) that no query holds yet are matched to queries that are free; the cost

@@ -57,7 +57,7 @@ class SyncVIS(nn.Module):
         return self.carry(self.decoder.video_query.expand(B, -1, -1))
 
     def carry(self, previous: Tensor) -> Tensor:
-        """v0 of the next window: p + W_v p (GenVIS, eq. 3, without memory), (..., N, C)."""
+        """v0 of the next window: p + W_v p (GenVIS, without its memory), (..., N, C)."""
         carried: Tensor = previous + self.propagate(previous)
         return carried
 
