@@ -57,7 +57,7 @@ class ModelConfig(_Validated):
     heads: int = 4
     ffn_channels: int = 512
     synchronize_weight: float = 0.05
-    """lambda: the share of the other branch in each aggregation (section 3.2 of the paper)."""
+    """lambda: the share of the other branch in each aggregation (synchronized video-frame modeling)."""
     synchronize_top_k: int = 10
     """Nk: how many queries of each frame (and of the video) the other branch sees."""
     confidence: Literal["top2", "top1"] = "top2"
@@ -79,7 +79,7 @@ class ModelConfig(_Validated):
 
 @dataclass(frozen=True, slots=True)
 class TrackerConfig(_Validated):
-    """Windows and the life of a slot (section 4 of docs/model.md). Scores are in [0, 1], times in seconds."""
+    """Windows and the life of a slot (docs/model.md). Scores are in [0, 1], times in seconds."""
 
     window_frames: int = 2
     """Ts: frames of a window."""

@@ -1,4 +1,4 @@
-"""Losses: synchronized embedding optimization (SyncVIS, section 3.3) on windows whose labels persist (GenVIS).
+"""Losses: synchronized embedding optimization (SyncVIS) on windows whose labels persist (GenVIS).
 
 Every term has a key of its own, "{term}.{branch}.{depth}". Training only.
 """
@@ -49,7 +49,7 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class CriterionConfig:
-    """Weights of section 3 and the number of points of the mask losses.
+    """Weights of the losses (docs/model.md) and the number of points of the mask losses.
 
     `points` = 0 counts every cell of the mask features, which a small model can afford (fewer cells than the
     12,544 points of Mask2Former); otherwise points are sampled where the prediction is uncertain.

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from stream.commands.arguments import Subparsers, port
@@ -15,6 +17,8 @@ from stream.errors import ConfigError
 if TYPE_CHECKING:
     from stream.app import Service
     from stream.config import ServeConfig
+
+_log = logging.getLogger(__name__)
 
 SERVER_TIMEOUT_S = 1.0
 """What the HTTP server gets, once the cameras have ended, before it is cancelled."""
@@ -80,7 +84,13 @@ async def _serve(config: ServeConfig) -> None:
     from stream.sources import cool_down, warm_up
 
     stop = asyncio.Event()
-    with on_signals(stop.set):
+    told_s: list[float] = []
+
+    def tell() -> None:
+        told_s.append(time.monotonic())
+        stop.set()
+
+    with on_signals(tell):
         await asyncio.to_thread(warm_up)
         try:
             model = config.model
@@ -92,6 +102,8 @@ async def _serve(config: ServeConfig) -> None:
                     await _serve_http(service, config, stop)
         finally:
             await asyncio.to_thread(cool_down)
+            if told_s:
+                _log.info("all is closed, %.2f s after the signal", time.monotonic() - told_s[0])
 
 
 async def _serve_http(service: Service, config: ServeConfig, stop: asyncio.Event) -> None:

@@ -21,10 +21,10 @@ T = TypeVar("T")
 class StageConfig:
     """A part of the run with one shape of sample. `until` is the share of all steps at which it ends.
 
-    `windows` consecutive windows of `window_frames` frames with carried queries (section 5 of docs/model.md);
+    `windows` consecutive windows of `window_frames` frames with carried queries (docs/model.md);
     one window is training without carrying. `strides`: drawn from for each step. `sub_clips` > 0 also decodes
     the adjacent sub-clips of that many frames, and `random_sub_clips` random ones, of each window, by themselves
-    (section 3); then `windows` must be 1.
+    (synchronized embedding optimization); then `windows` must be 1.
     """
 
     until: float

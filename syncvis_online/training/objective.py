@@ -69,7 +69,7 @@ def clip_loss(
     targets: Targets,
     clips: list[tuple[int, ...]],
 ) -> dict[str, Tensor]:
-    """The whole clip with weight 1 and each sub-clip, decoded anew by itself, with weight 0.5 (section 3.3).
+    """The whole clip with weight 1 and each sub-clip, decoded anew by itself, with weight 0.5.
 
     `features` (B*T, ...). Keys: "{term}.{branch}.{depth}.{whole | frames of the sub-clip}".
     """
