@@ -1,4 +1,4 @@
-"""The synchronized decoder (SyncVIS, synchronized video-frame modeling): frame queries and video queries in one set of layers.
+"""The synchronized decoder (SyncVIS): frame queries and video queries in one set of layers.
 
 Each layer's {masked cross-attention, self-attention, FFN} serves both branches; then each branch takes a share
 lambda of the other's most confident queries. Knows nothing of windows before or after: carried queries arrive
