@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: 
     return path
 
 
+def _classes(path: Path) -> frozenset[int]:
+    with np.load(path) as stored:
+        return frozenset(stored["labels"].tolist())
+
+
+def _repeat_factors(videos: list[frozenset[int]]) -> NDArray[np.float64]:
+    """Odds of each video that give rare classes their due: sqrt(1 / share of the videos with the class), of the
+    rarest class in it (LVIS, Gupta et al., CVPR 2019, section 4), as shares of one.
+    """
+    counts = Counter(label for classes in videos for label in classes)
+    factors = [max((np.sqrt(len(videos) / counts[c]) for c in classes), default=1.0) for classes in videos]
+    odds = np.array(factors, dtype=np.float64)
+    return odds / odds.sum()
+
+
 class RenderedVideos:
     """The rendered videos of a range of seeds. Missing ones are rendered when this is made."""
 
@@ -67,9 +83,14 @@ class RenderedVideos:
         folder.mkdir(parents=True, exist_ok=True)
         self.paths = [folder / f"{seed}.npz" for seed in seeds]
         missing = [int(path.stem) for path in self.paths if not path.is_file()]
-        if not missing:
-            return
-        render = partial(_render, level, frames, size, folder)
+        if missing:
+            self._render_all(partial(_render, level, frames, size, folder), missing, processes, progress)
+        self._odds = _repeat_factors([_classes(path) for path in self.paths])
+
+    @staticmethod
+    def _render_all(
+        render: Callable[[int], Path], missing: list[int], processes: int, progress: bool
+    ) -> None:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
             done = pool.imap_unordered(render, missing)
             for _ in tqdm(done, total=len(missing), desc="rendering", unit="video", disable=not progress):
@@ -77,7 +98,7 @@ class RenderedVideos:
 
     def clip(self, rng: np.random.Generator, frames: int, spacing: int) -> Clip:
         """Some frames of some video, `spacing` apart, forward or backward in time."""
-        path = self.paths[int(rng.integers(len(self.paths)))]
+        path = self.paths[int(rng.choice(len(self.paths), p=self._odds))]
         with np.load(path) as stored:
             images, identities, labels = stored["images"], stored["identities"], stored["labels"]
         total = len(images)
