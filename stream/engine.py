@@ -8,10 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
-from syncvis_online.errors import ConfigError
+from syncvis_online.types import Track
+
+if TYPE_CHECKING:  # importing torch takes seconds; a program that never loads an engine does not pay them
+    from syncvis_online.features import FrameFeatures
+    from syncvis_online.online import OnlineTracker
+    from syncvis_online.tracker import TrackerState
 
 
 class Engine(Protocol):
@@ -45,32 +50,31 @@ class Engine(Protocol):
 class _Camera:
     """What is kept between the windows of one camera: at most Ts frames' features, and the tracker's state."""
 
-    state: Any
-    features: dict[int, Any] = field(default_factory=dict)
+    state: TrackerState
+    features: dict[int, FrameFeatures] = field(default_factory=dict)
 
 
 class TorchEngine:
     """The model in PyTorch. Each frame is encoded once, whatever the number of windows that hold it."""
 
-    def __init__(self, tracker: Any) -> None:
+    def __init__(self, tracker: OnlineTracker) -> None:
         self._tracker = tracker
         self._cameras: dict[str, _Camera] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Class names, in the order of the model's logits."""
-        labels: tuple[str, ...] = self._tracker.labels
-        return labels
+        return self._tracker.labels
 
     @property
     def window_frames(self) -> int:
         """Ts: the most frames that a window holds."""
-        return int(self._tracker.config.window_frames)
+        return self._tracker.config.window_frames
 
     @property
     def stride(self) -> int:
         """s: a new window starts every s frames."""
-        return int(self._tracker.config.stride)
+        return self._tracker.config.stride
 
     def process(self, window: Window) -> EngineAnswer:
         """Answer the newest `window.answers` frames; all frames of a window have one size."""
@@ -112,7 +116,7 @@ class TorchEngine:
         self._cameras.pop(camera, None)
 
 
-def _tracked(frame: Frame, tracks: Any, flags: tuple[str, ...]) -> TrackedFrame:
+def _tracked(frame: Frame, tracks: tuple[Track, ...], flags: tuple[str, ...]) -> TrackedFrame:
     return TrackedFrame(
         camera=frame.camera,
         seq=frame.seq,
@@ -129,27 +133,7 @@ def _tracked(frame: Frame, tracks: Any, flags: tuple[str, ...]) -> TrackedFrame:
 def load_engine(
     model: str, *, device: str = "auto", threads: int | None = None, tracker: Mapping[str, Any] | None = None
 ) -> Engine:
-    """The engine for a checkpoint, by path or by the name of one that ships.
+    """The engine for a checkpoint. Raises ModelError and ConfigError: see `syncvis_online.online.load_tracker`."""
+    from syncvis_online.online import load_tracker
 
-    `tracker` overrides keys of the checkpoint's tracker config. `threads`: of each operator, torch's choice when
-    None. Raises ModelError for the checkpoint and ConfigError for the rest.
-    """
-    import torch
-
-    from syncvis_online.checkpoint import load_model
-    from syncvis_online.config import TrackerConfig
-    from syncvis_online.online import OnlineTracker
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"unknown device '{device}' (there are: auto, cpu, cuda)")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device 'cuda' is wanted, and PyTorch finds none")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if threads is not None:
-        torch.set_num_threads(threads)
-    checkpoint = load_model(model)
-    config = TrackerConfig.from_mapping(
-        {**checkpoint.tracker.to_mapping(), **(tracker or {})}, "tracker settings"
-    )
-    return TorchEngine(OnlineTracker(checkpoint, config, device))
+    return TorchEngine(load_tracker(model, device=device, threads=threads, settings=tracker))

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from syncvis_online.checkpoint import Checkpoint
+from syncvis_online.checkpoint import Checkpoint, load_model
 from syncvis_online.config import TrackerConfig
+from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.masks import tracks_of
+from syncvis_online.model import SyncVIS
 from syncvis_online.tracker import SlotTracker, TrackerState
 from syncvis_online.types import FrameTracks, Image, Track
 
@@ -32,6 +35,31 @@ class WindowAnswer:
     stages_s: dict[str, float]
 
 
+def load_tracker(
+    model: str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> OnlineTracker:
+    """The tracker for a checkpoint, by path or by the name of one that ships.
+
+    `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `threads` of each
+    operator, torch's choice when None. Raises ModelError for the checkpoint and ConfigError for the rest.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"unknown device '{device}' (there are: auto, cpu, cuda)")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' is wanted, and PyTorch finds none")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if threads is not None:
+        torch.set_num_threads(threads)
+    checkpoint = load_model(model)
+    values = {**checkpoint.tracker.to_mapping(), **(settings or {})}
+    return OnlineTracker(checkpoint, TrackerConfig.from_mapping(values, "tracker settings"), device)
+
+
 class OnlineTracker:
     """A checkpoint made ready to answer windows. Not safe to call from two threads at once."""
 
@@ -39,7 +67,7 @@ class OnlineTracker:
         self, checkpoint: Checkpoint, config: TrackerConfig | None = None, device: str = "cpu"
     ) -> None:
         self.device = torch.device(device)
-        self.model = checkpoint.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: SyncVIS = checkpoint.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config or checkpoint.tracker
         self.labels = self.model.config.labels
         self.slots = SlotTracker(self.model, self.config)

@@ -28,22 +28,14 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the figures as JSON on stdout. Raises ConfigError, DataError and ModelError."""
-    import torch
-
     from stream.commands.outputs import PartialFile
-    from syncvis_online.checkpoint import load_model
     from syncvis_online.evaluation.run import evaluate
-    from syncvis_online.online import OnlineTracker
+    from syncvis_online.online import load_tracker
 
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
-    device = arguments.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     part = PartialFile(arguments.json) if arguments.json is not None else None
     done = False
     try:
-        tracker = OnlineTracker(load_model(arguments.model), device=device)
+        tracker = load_tracker(arguments.model, device=arguments.device, threads=arguments.threads)
         figures = evaluate(arguments.data, lambda: tracker, progress=sys.stderr.isatty())
         text = json.dumps({"model": arguments.model, **figures}, indent=2)
         if part is not None:

@@ -137,7 +137,4 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
     def on_ready(address: str) -> None:
         print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
 
-    try:
-        await run_server(create_app(service, options), host=host, port=config.server.port, on_ready=on_ready)
-    except SystemExit:
-        raise ConfigError(f"the HTTP server could not start on {host}, port {config.server.port}") from None
+    await run_server(create_app(service, options), host=host, port=config.server.port, on_ready=on_ready)

@@ -102,11 +102,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     given = parser.parse_args(arguments)
     # The metrics know no model: only the command does.
-    from syncvis_online.checkpoint import load_model
-    from syncvis_online.online import OnlineTracker
+    from syncvis_online.online import load_tracker
 
     try:
-        tracker = OnlineTracker(load_model(given.model))
+        tracker = load_tracker(given.model)
         result = evaluate_photographs(given.root, lambda: tracker, split=given.split, progress=True)
         if given.json is not None:
             write_result(given.json, result)

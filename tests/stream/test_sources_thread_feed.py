@@ -115,15 +115,19 @@ class FakeWait(threading.Event):
         return False
 
 
-def test_real_time_waits_until_a_frame_is_due_and_never_catches_up_by_lying() -> None:
+def test_real_time_waits_until_a_frame_is_due_and_builds_up_no_delay() -> None:
     wait = FakeWait()
     pacer = Pacer(wait, realtime=True, clock=lambda: wait.now_s)
     assert pacer.captured_at(5.0) == 1000.0
     assert pacer.captured_at(5.5) == 1000.5
     assert wait.now_s == 1000.5
-    wait.now_s += 3  # a slow decoder: late frames come at once, stamped when they were due
+    wait.now_s += 0.55  # a little late: comes at once, stamped when it was due
     assert pacer.captured_at(6.0) == 1001.0
     assert wait.waited[-1] == 0
+    wait.now_s = 1004.0  # too slow: captured now, and the frames after it count from here
+    assert pacer.captured_at(6.5) == 1004.0
+    assert pacer.captured_at(7.0) == 1004.5
+    assert wait.now_s == 1004.5
 
 
 def test_as_fast_as_possible_never_waits_and_counts_media_time() -> None:
