@@ -69,7 +69,7 @@ class OnlineTracker:
         self.device = torch.device(device)
         self.model: SyncVIS = checkpoint.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config or checkpoint.tracker
-        self.labels = self.model.config.labels
+        self.labels: tuple[str, ...] = self.model.config.labels
         self.slots = SlotTracker(self.model, self.config)
 
     def initial_state(self) -> TrackerState:

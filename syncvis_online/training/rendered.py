@@ -1,7 +1,7 @@
 """Videos of the synthetic world rendered ahead, so that a trainer never waits for a renderer.
 
-One file a seed: pictures and a map of identities, as raw arrays that are mapped into memory. Owns the files;
-what a world looks like is known in data/synthetic.
+One folder a seed: pictures and maps of identities as arrays that are mapped into memory, so that a clip reads
+only its own frames. Owns the files; what a world looks like is known in data/synthetic.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_IDS = 255
 
 def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: int) -> Path:
     """Render one seed; written under another name and renamed."""
-    path = folder / f"{seed}.npz"
+    path = folder / str(seed)
     cv2.setNumThreads(1)
     world = SyntheticWorld(load_level(level), seed, size=size)
     images = np.empty((frames, *size, 3), dtype=np.uint8)
@@ -44,15 +44,17 @@ def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: 
                 slots[truth.track_id] = len(labels) + 1
                 labels.append(LABELS.index(truth.label))
             identities[t][truth.mask] = slots[truth.track_id]
-    temporary = folder / f".{seed}.{os.getpid()}.npz"
-    np.savez(temporary, images=images, identities=identities, labels=np.array(labels, dtype=np.int64))
-    temporary.replace(path)
+    temporary = folder / f".{seed}.{os.getpid()}"
+    temporary.mkdir()
+    np.save(temporary / "images.npy", images)
+    np.save(temporary / "identities.npy", identities)
+    np.save(temporary / "labels.npy", np.array(labels, dtype=np.int64))
+    temporary.rename(path)
     return path
 
 
 def _classes(path: Path) -> frozenset[int]:
-    with np.load(path) as stored:
-        return frozenset(stored["labels"].tolist())
+    return frozenset(np.load(path / "labels.npy").tolist())
 
 
 def _repeat_factors(videos: list[frozenset[int]]) -> NDArray[np.float64]:
@@ -81,8 +83,8 @@ class RenderedVideos:
     ) -> None:
         folder = cache / f"{level}-{size[0]}x{size[1]}-{frames}"
         folder.mkdir(parents=True, exist_ok=True)
-        self.paths = [folder / f"{seed}.npz" for seed in seeds]
-        missing = [int(path.stem) for path in self.paths if not path.is_file()]
+        self.paths = [folder / str(seed) for seed in seeds]
+        missing = [int(path.name) for path in self.paths if not path.is_dir()]
         if missing:
             self._render_all(partial(_render, level, frames, size, folder), missing, processes, progress)
         self._odds = _repeat_factors([_classes(path) for path in self.paths])
@@ -99,8 +101,10 @@ class RenderedVideos:
     def clip(self, rng: np.random.Generator, frames: int, spacing: int) -> Clip:
         """Some frames of some video, `spacing` apart, forward or backward in time."""
         path = self.paths[int(rng.choice(len(self.paths), p=self._odds))]
-        with np.load(path) as stored:
-            images, identities, labels = stored["images"], stored["identities"], stored["labels"]
+        images, identities = (
+            np.load(path / f"{name}.npy", mmap_mode="r") for name in ("images", "identities")
+        )
+        labels = np.load(path / "labels.npy")
         total = len(images)
         spacing = max(1, min(spacing, (total - 1) // max(frames - 1, 1)))
         start = int(rng.integers(total - (frames - 1) * spacing))
