@@ -35,7 +35,9 @@ export class TrackList {
         this.#rows.set(track.id, row);
         this.#insert(track.id, row.parts.item);
       }
+      const isNew = row.track === undefined;
       Object.assign(row, { track, seenAt: now, lastSeen: frame.captured_at_s });
+      if (isNew) drawRow(row, true); // the others are drawn a few times a second
     }
     this.#current = new Map(frame.tracks.map((track) => [track.id, track]));
     if (now - this.#drawnAt >= EVERY_MS) this.#draw(now);
