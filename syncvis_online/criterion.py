@@ -16,7 +16,7 @@ from torch import Tensor
 
 from syncvis_online.decoder import BranchPrediction, DecoderOutput
 from syncvis_online.features import FrameFeatures
-from syncvis_online.matcher import MatchWeights, assign, extend_assignment, match_costs
+from syncvis_online.matcher import MatchWeights, extend_assignment, match_costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,16 @@ class Targets:
         """The same instances on some of the frames."""
         keep = list(index)
         return Targets(self.masks[:, :, keep], self.labels, self.valid[:, keep], self.min_cells)
+
+    def one_by_one(self) -> Targets:
+        """Every frame as a window of its own, (B * T, ...)."""
+        T = self.masks.shape[2]
+        return Targets(
+            self.masks.transpose(1, 2).flatten(0, 1)[:, :, None],
+            self.labels[:, None].expand(-1, T, -1).flatten(0, 1),
+            self.valid.flatten(0, 1)[:, None],
+            self.min_cells,
+        )
 
     def to(self, device: torch.device) -> Targets:
         """The same on a device."""
@@ -107,73 +117,22 @@ class Criterion:
         """Loss terms (weighted) of windows (B, T), and the video branch's assignments after them."""
         B, T = features.mask_features.shape[:2]
         D, N = len(output.layers), output.video_queries.shape[1]
-        previous = no_assignments(D, B, N) if previous is None else previous
-        present = targets.present()
-        size = features.sizes[2]
-        coarse = features.level_masks[2].float()  # (B, T, Cm, S)
-        target_cells, valid_cells = (
-            _coarse(targets.masks, size),
-            _coarse(targets.valid[:, :, None], size)[:, :, 0],
-        )
         losses: dict[str, Tensor] = {}
-
+        # A frame's own queries see a window of one frame, and start anew on each.
         frame = BranchPrediction(
             torch.stack([p.frame.logits for p in output.layers]).flatten(1, 2),
             torch.stack([p.frame.embeds for p in output.layers]).flatten(1, 2),
         )
-        labels = targets.labels[:, None].expand(-1, T, -1).flatten(0, 1)
-        cost = match_costs(
-            frame.logits,
-            frame.embeds.float() @ coarse.flatten(0, 1),
-            labels.clamp(min=0),
-            target_cells.transpose(1, 2).flatten(0, 1),
-            valid_cells.flatten(0, 1),
-            self.weights,
-        )
-        seen = present.transpose(1, 2).flatten(0, 1).cpu().numpy()  # (B*T, I)
-        matched = np.stack([[assign(c, s) for c, s in zip(depth, seen, strict=True)] for depth in cost])
-        self._branch(
-            losses,
-            "frame",
-            frame,
-            features.mask_features.flatten(0, 1)[:, None],
-            targets.masks.transpose(1, 2).flatten(0, 1)[:, :, None],
-            targets.valid.flatten(0, 1)[:, None],
-            labels,
-            matched,
-            seen,
-        )
-
+        maps, coarse = features.mask_features, features.level_masks[2].float()
+        one_by_one = (maps.flatten(0, 1)[:, None], coarse.flatten(0, 1)[:, None])
+        fresh = no_assignments(D, B * T, N)
+        self._branch(losses, "frame", frame, *one_by_one, features.sizes[2], targets.one_by_one(), fresh)
         video = BranchPrediction(
             torch.stack([p.video.logits for p in output.layers]),
             torch.stack([p.video.embeds for p in output.layers]),
         )
-        cost = match_costs(
-            video.logits,
-            torch.einsum("dbnc,btcs->dbnts", video.embeds.float(), coarse).flatten(-2),
-            targets.labels.clamp(min=0),
-            target_cells.flatten(2),
-            valid_cells.flatten(1),
-            self.weights,
-        )
-        seen = present.any(-1).cpu().numpy()  # (B, I)
-        held = np.stack(
-            [
-                [extend_assignment(*row) for row in zip(previous[d], cost[d], seen, strict=True)]
-                for d in range(D)
-            ]
-        )
-        self._branch(
-            losses,
-            "video",
-            video,
-            features.mask_features,
-            targets.masks,
-            targets.valid,
-            targets.labels,
-            held,
-            seen,
-        )
+        held = no_assignments(D, B, N) if previous is None else previous
+        held = self._branch(losses, "video", video, maps, coarse, features.sizes[2], targets, held)
         return losses, held
 
     def pilot(
@@ -210,31 +169,48 @@ class Criterion:
         branch: str,
         prediction: BranchPrediction,
         maps: Tensor,
-        masks: Tensor,
-        valid: Tensor,
-        labels: Tensor,
-        matched: Assignments,
-        seen: NDArray[np.bool_],
-    ) -> None:
-        """Add the terms of one branch. Samples G, depths D; maps (G, T, Cm, h, w), masks (G, I, T, h, w)."""
+        coarse: Tensor,
+        size: tuple[int, int],
+        targets: Targets,
+        previous: Assignments,
+    ) -> Assignments:
+        """Match one branch and add its terms. D depths, G windows of T frames.
+
+        prediction (D, G, N, ...); maps (G, T, Cm, h, w), and `coarse` (G, T, Cm, S), the same at `size`.
+        """
+        present = targets.present().any(-1).cpu().numpy()  # (G, I)
+        cost = match_costs(
+            prediction.logits,
+            torch.einsum("dgnc,gtcs->dgnts", prediction.embeds.float(), coarse).flatten(-2),
+            targets.labels.clamp(min=0),
+            _coarse(targets.masks, size).flatten(2),
+            _coarse(targets.valid, size).flatten(1),
+            self.weights,
+        )
+        matched = np.stack(
+            [
+                [extend_assignment(*row) for row in zip(held, costs, present, strict=True)]
+                for held, costs in zip(previous, cost, strict=True)
+            ]
+        )
         D, G, _ = matched.shape
-        shown = (matched >= 0) & seen[np.arange(G)[None, :, None], matched.clip(min=0)]
+        shown = (matched >= 0) & present[np.arange(G)[None, :, None], matched.clip(min=0)]
         scale = self.config.frame if branch == "frame" else 1.0
-        self._label_terms(losses, branch, prediction.logits, labels, matched, shown, scale)
+        self._label_terms(losses, branch, prediction.logits, targets.labels, matched, shown, scale)
         rows = _Rows()
         for g in range(G):
-            depth, query = np.nonzero(shown[:, g])
-            if not depth.size:
+            depth, query = (torch.from_numpy(x).to(maps.device) for x in np.nonzero(shown[:, g]))
+            if not len(depth):
                 continue
-            instance = torch.from_numpy(matched[depth, g, query]).to(maps.device)
-            where = torch.from_numpy(depth).to(maps.device), torch.from_numpy(query).to(maps.device)
-            embeds = prediction.embeds[where[0], g, where[1]]
+            instance = torch.from_numpy(matched[:, g][shown[:, g]]).to(maps.device)
+            embeds = prediction.embeds[depth, g, query]
             logits = torch.einsum("mc,tchw->mthw", embeds, maps[g].to(embeds.dtype)).float()
-            bce, dice = self._mask_losses(logits, masks[g][instance], valid[g])
+            bce, dice = self._mask_losses(logits, targets.masks[g][instance], targets.valid[g])
             rows.bce.append(bce)
             rows.dice.append(dice)
-            rows.depth.append(where[0])
+            rows.depth.append(depth)
         self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
+        return matched
 
     def _label_terms(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,34 @@ def test_an_absent_instance_asks_its_query_for_no_object_and_no_mask() -> None:
     assert after[0, 0, 2] == 2, "it keeps its query"
     assert float(losses["label.video.1"]) > 0.5, "still saying its class is now wrong"
     assert float(losses["bce.video.1"]) < 1e-3
+
+
+def test_pilot_asks_the_heads_for_the_instances_from_their_own_pixels() -> None:
+    """Heads that give each instance's class and mask for the mean of its tokens pay nothing; others pay."""
+    wanted = targets()
+    B, count = wanted.labels.shape
+    features, _ = perfect(wanted)
+    tokens = torch.nn.functional.adaptive_avg_pool2d(wanted.masks.transpose(1, 2).flatten(0, 1), (8, 12))
+    tokens = tokens.flatten(2).unflatten(0, (B, 2)).transpose(-1, -2)  # (B, T, S, I): which instance is here
+    features = replace(features, levels=(tokens, tokens, tokens))
+    criterion = Criterion(CriterionConfig(points=0, pilot=1.0))
+
+    def heads(pooled: torch.Tensor) -> BranchPrediction:
+        own = torch.nn.functional.one_hot(torch.arange(count), count).float().expand(B, -1, -1)
+        assert (pooled.argmax(-1) == torch.arange(count)).all(), "pooled where the instance is"
+        logits = torch.full((B, count, 7), -20.0).scatter(2, wanted.labels[..., None], 20.0)
+        return BranchPrediction(logits, own)
+
+    losses = criterion.pilot(features, wanted, heads)
+    assert set(losses) == {"label.pilot.0", "bce.pilot.0", "dice.pilot.0"}
+    assert float(losses["label.pilot.0"]) < 1e-3
+    assert float(losses["bce.pilot.0"]) < 1e-3
+
+    def confused(pooled: torch.Tensor) -> BranchPrediction:
+        right = heads(pooled)
+        return BranchPrediction(right.logits.roll(1, 1), right.embeds.roll(1, 1))
+
+    assert float(criterion.pilot(features, wanted, confused)["bce.pilot.0"]) > 1.0
 
 
 @pytest.mark.parametrize("points", [0, 64])
