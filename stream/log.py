@@ -16,7 +16,7 @@ from stream.sources import mask_url
 LEVELS = ("debug", "info", "warning", "error")
 
 # Up to the next white space: a password may hold any other sign.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+|[^\s'\"]+:[^\s'\"]+@[^\s'\"]+")
 
 
 def mask_text(text: str) -> str:

@@ -105,6 +105,7 @@ class OnlineTracker:
             raise ValueError(f"cannot answer {answers} of {len(features)} frames with {len(times_s)} times")
         began = time.perf_counter()
         window = FrameFeatures.stack(features)
+        state = self.slots.retire(state, times_s[-1])
         output = self.slots.decode(window, [state])
         decoded = time.perf_counter()
         detections, state = self.slots.update(window, output, 0, times_s, answers, state)

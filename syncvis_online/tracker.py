@@ -141,7 +141,6 @@ class SlotTracker:
     ) -> tuple[TrackerState, list[int]]:
         """One frame of every slot's life: who is seen, who is born, who is retired. Returns the slots seen."""
         config = self.config
-        state = self._retire(state, now_s)
         keep = found.visible & (found.score >= config.keep_score) & state.confirmed
         seen = self._without_duplicates(found, np.flatnonzero(keep), ())
         wants = found.visible & (found.score >= config.birth_score) & ~state.confirmed
@@ -162,8 +161,12 @@ class SlotTracker:
         )
         return state, [*seen, *born]
 
-    def _retire(self, state: TrackerState, now_s: float) -> TrackerState:
-        """Free the slots not seen for `max_lost_s`: learned query, no id."""
+    def retire(self, state: TrackerState, now_s: float) -> TrackerState:
+        """Free the slots not seen for `max_lost_s`: learned query, no id. Call it before a window is decoded, so
+        that a slot that is free starts the window from the learned query. A clock that stepped back lengthens no
+        slot's life: nothing was seen later than now.
+        """
+        state = replace(state, last_seen_s=np.minimum(state.last_seen_s, now_s))
         gone = state.confirmed & (now_s - state.last_seen_s > self.config.max_lost_s)
         if not gone.any():
             return state

@@ -16,8 +16,10 @@ from stream.errors import ConfigError
 Kind = Literal["rtsp", "device", "file", "synthetic"]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+# Without a scheme, or with a damaged one, an address cannot be opened, but its password is one all the same.
+_BEFORE_USER = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://|rtsps?:/?|//)?", re.IGNORECASE)
 _SECRET_FIELD = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd|token|secret|api_?key|auth)=)[^&;#\s'\"]*")
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+|[^\s'\"]+:[^\s'\"]+@[^\s'\"]+")
 _BRACKETED_HOST = re.compile(r"^\[[0-9A-Fa-f:.%]+\](?::\d*)?(?:[/?#]|$)")
 _HIDDEN = "***"
 
@@ -28,17 +30,16 @@ def _split_password(url: str) -> tuple[str, str, str] | None:
     Takes all up to the LAST @ for the user's part: a password typed with a raw @, / or # in it makes a URL
     that nobody can open, but that is still shown in the error that says so.
     """
-    scheme = _SCHEME.match(url)
-    if scheme is None:
-        return None
-    rest = url[scheme.end() :]
+    before = _BEFORE_USER.match(url)
+    start = before.end() if before else 0
+    rest = url[start:]
     at = rest.rfind("@")
     if at < 0 or _BRACKETED_HOST.match(rest):
         return None
     user, colon, password = rest[:at].partition(":")
     if not colon:
         return None
-    return scheme.group() + user + colon, password, rest[at:]
+    return url[:start] + user + colon, password, rest[at:]
 
 
 def mask_url(url: str) -> str:

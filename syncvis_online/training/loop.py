@@ -89,7 +89,6 @@ class Trainer:
                 f"{self._state_path}: cannot resume from it ({str(error).splitlines()[0]})"
             ) from error
         self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
-        torch.set_rng_state(state["rng"].cpu())
 
     def save(self) -> None:
         """Write the state to resume from and the model so far, all or nothing each."""
@@ -98,7 +97,6 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
-            "rng": torch.get_rng_state(),
         }
         temporary = self._state_path.with_suffix(f".{os.getpid()}")
         torch.save(state, temporary)
@@ -133,6 +131,9 @@ class Trainer:
 
     def train_step(self, images: Tensor, targets: Targets, stride: int) -> dict[str, float]:
         """One step of the optimizer; the terms, summed over depths, for the log."""
+        # Drawn from the step, so that a run that resumes draws the same, and each process its own.
+        seeds = np.random.SeedSequence((self.config.seed, 3, self.step, self.peers.rank))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
         images = images.to(self.device)
         targets = targets.to(self.device)
         settings = self.config.optimizer

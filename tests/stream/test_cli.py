@@ -93,7 +93,7 @@ def served_config(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Serv
 
 def test_the_demo_shows_the_synthetic_camera_here_only(monkeypatch: pytest.MonkeyPatch) -> None:
     config = served_config(["demo"], monkeypatch)
-    assert [camera.url for camera in config.cameras.values()] == ["synthetic:7"]
+    assert [camera.url for camera in config.cameras.values()] == ["synthetic:7?fps=15"]
     assert config.server.host == "127.0.0.1"
 
 

@@ -46,7 +46,7 @@ def test_any_password_is_masked(password: str) -> None:
 @no_deadline
 @given(st.text())
 def test_text_without_a_url_is_left_alone(text: str) -> None:
-    if "://" not in text and "=" not in text:
+    if "://" not in text and "=" not in text and "@" not in text:
         assert mask_text(text) == text
 
 

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stream.errors import ConfigError
+from stream.log import mask_text
 from stream.sources import mask_url, open_source, scrub
 from stream.sources.urls import parse_address
 
@@ -102,3 +103,19 @@ def test_any_other_address_is_refused_by_name(url: str) -> None:
     assert mask_url(url) in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "admin:hunter2@192.0.2.1/stream",
+        "rtsp:/admin:hunter2@h/s",
+        "rtsp:admin:hunter2@h",
+        "RTSPS:admin:hunter2@h",
+        "//admin:hunter2@h/x",
+    ],
+)
+def test_an_address_with_a_damaged_scheme_shows_no_password_either(address: str) -> None:
+    for shown in (mask_url(address), mask_text(f"{address}: no such file")):
+        assert "hunter2" not in shown
+        assert "admin:***@" in shown

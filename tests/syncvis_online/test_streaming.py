@@ -1,5 +1,6 @@
 """Streaming gives what a plain reference gives that encodes all frames at once and knows no cache and no windows
-code of ours: each window is cut out of one batch of features, and each slot's rule is applied by hand."""
+code of ours: each window is cut out of one batch of features. The life of a slot is shared with what is tested;
+test_tracker.py holds it to its rules by itself."""
 
 from __future__ import annotations
 
@@ -41,6 +42,7 @@ def reference(
     state, ids, logits = slots.initial_state(), [], []
     for last in range(config.stride - 1, len(images), config.stride):
         frames = list(range(max(0, last - config.window_frames + 1), last + 1))
+        state = slots.retire(state, last / FPS)
         window: FrameFeatures = everything.windows(torch.tensor([frames]))
         with torch.inference_mode():
             output = model.decode(window, (state.queries + model.propagate(state.queries))[None])

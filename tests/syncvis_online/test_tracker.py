@@ -42,6 +42,7 @@ class World:
     def say(self, now_s: float, slots: dict[int, Seen]) -> dict[int, Detection]:
         """One window of one frame; detections by track id."""
         self.windows += 1
+        self.state = self.tracker.retire(self.state, now_s)
         logits = torch.full((1, SLOTS, len(LABELS) + 1), -30.0)
         logits[..., -1] = 30.0
         embeds = torch.zeros(1, SLOTS, CELLS)
@@ -94,6 +95,23 @@ def test_a_track_lost_for_too_long_is_retired_reset_and_its_id_never_given_again
     assert world.state.track_ids[3] == 0
     assert torch.equal(world.state.queries[3], world.learned[3])
     assert set(world.say(1.1, {3: Seen(0.9)})) == {2}
+
+
+def test_a_slot_that_was_held_too_long_is_free_before_the_next_window_is_decoded() -> None:
+    """After a long silence no window starts from the query of an identity that is gone."""
+    world = World()
+    world.say(0.0, {3: Seen(0.9)})
+    state = world.tracker.retire(world.state, 100.0)
+    assert torch.equal(state.queries, world.learned)
+    assert not state.confirmed.any()
+
+
+def test_a_clock_that_steps_back_lengthens_no_life() -> None:
+    world = World()
+    world.say(3600.0, {3: Seen(0.9)})
+    world.say(0.0, {})
+    world.say(1.01, {})
+    assert not world.state.confirmed.any()
 
 
 def test_an_empty_mask_is_not_seen() -> None:

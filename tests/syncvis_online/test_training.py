@@ -22,7 +22,7 @@ RUN = {
     "seed": 3,
     "steps": 6,
     "model": TINY.to_mapping(),
-    "criterion": {"points": 0},
+    "criterion": {"points": 0, "pilot": 1.0},
     "data": {"size": [64, 96], "level": "easy", "seeds": [0, 1], "video_frames": 6, "workers": 0},
     "optimizer": {"rate": 0.001, "warmup_steps": 2, "bf16": False},
     "stages": [
