@@ -37,6 +37,9 @@ LINGER_S = 0.4
 QUICK_S = 0.005
 """A packet that comes sooner than this after asking for it was waiting: it queued up while the stream was
 opened."""
+OPENING_S = 1.0
+"""From the first picture on, opening takes no longer than this: where decoding is slower than the camera, a packet
+always waits, and every picture would be an outdated one."""
 LATE_PARSERS = ("h264", "hevc")
 """FFmpeg hands out an access unit of these when the first bytes of the next one arrive. So the first bytes of
 the one it hands out arrived when it handed out the one before."""
@@ -53,6 +56,7 @@ class Reader:
         self._arrivals: dict[int | None, float] = {}
         self._last_pts, self._pts_offset = -1, 0
         self._opening = True
+        self._opening_ends_s = float("inf")
 
     def run(self) -> None:
         """Read the camera; whatever ends it is told to the parent as an error message."""
@@ -117,7 +121,7 @@ class Reader:
         """While opening: a packet that was there already makes the picture before it an outdated one."""
         if not self._opening:
             return
-        if waited_s < QUICK_S:
+        if waited_s < QUICK_S and time.monotonic() < self._opening_ends_s:
             self._outbox.discard()
         else:
             self._opening = False
@@ -154,6 +158,7 @@ class Reader:
         slot.reshape(frame.height, -1)[:] = rows[: frame.height, : frame.width * 3]
         self._last_pts = self._next_pts(frame.pts)
         if self._opening:
+            self._opening_ends_s = min(self._opening_ends_s, time.monotonic() + OPENING_S)
             hold = self._outbox.hold()
             timer = threading.Timer(QUICK_S, self._outbox.release, (hold,))
             timer.daemon = True
