@@ -120,3 +120,16 @@ def load_model(name_or_path: str) -> Checkpoint:
     _check(path, tensors, wanted)
     model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
     return Checkpoint(model.eval(), tracker, _header(path, header, "provenance"))
+
+
+def initialize_model(model: SyncVIS, name_or_path: str) -> tuple[list[str], list[str]]:
+    """Copy a checkpoint's tensors into `model` where name and shape fit.
+
+    Returns the names of the checkpoint's tensors that were not used, and of the model's that were left as they
+    were. Raises ModelError as `load_model` does.
+    """
+    wanted = model.state_dict()
+    given = load_model(name_or_path).model.state_dict()
+    fitting = {k: v for k, v in given.items() if k in wanted and v.shape == wanted[k].shape}
+    model.load_state_dict(fitting, strict=False)
+    return sorted(given.keys() - fitting.keys()), sorted(wanted.keys() - fitting.keys())

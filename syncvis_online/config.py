@@ -52,6 +52,8 @@ class ModelConfig(_Validated):
     pixel_decoder: str = "fpn"
     channels: int = 128
     mask_channels: int = 64
+    mask_stride: Literal[2, 4] = 4
+    """Pixels of the input on each side of a cell of the mask features."""
     queries: int = 40
     layers: int = 3
     heads: int = 4
@@ -73,6 +75,7 @@ class ModelConfig(_Validated):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         _require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")
         _require(1 <= self.synchronize_top_k <= self.queries, "synchronize_top_k must be in [1, queries]")
+        _require(self.mask_stride in (2, 4), "mask_stride must be 2 or 4")
         _require(self.confidence in ("top2", "top1"), "confidence must be 'top2' or 'top1'")
         _require(self.short_side >= 32 and self.short_side % 32 == 0, "short_side must be a multiple of 32")
 
@@ -96,7 +99,7 @@ class TrackerConfig(_Validated):
     duplicate_iou: float = 0.6
     """A mask that overlaps a better one by more is a duplicate."""
     min_area: int = 4
-    """Smallest mask that counts as seen, in cells of the mask features (1/4 of the input on each axis)."""
+    """Smallest mask that counts as seen, in cells of the mask features."""
     carry: bool = True
     """Carry video queries from window to window; False starts every window from the learned queries."""
 

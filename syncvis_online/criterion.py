@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,6 +73,9 @@ class CriterionConfig:
     frame: float = 1.0
     pilot: float = 0.0
     """Weight of the terms of `Criterion.pilot`, ours: a small model trained from nothing needs them."""
+    auxiliary_pool: int = 1
+    """Mask losses of all depths but the last are counted on cells of this many cells a side, averaged: deep
+    supervision does not need the finest mask features."""
     points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
@@ -98,6 +102,11 @@ class _Rows:
 def _coarse(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Area-average the last two axes to `size` and flatten them."""
     return F.adaptive_avg_pool2d(x.flatten(0, -3), size).flatten(1).unflatten(0, x.shape[:-2])
+
+
+def _pool(x: Tensor, side: int) -> Tensor:
+    """Average the last two axes over cells of `side` a side."""
+    return F.avg_pool2d(x.flatten(0, -3), side).unflatten(0, x.shape[:-2])
 
 
 class Criterion:
@@ -151,9 +160,9 @@ class Criterion:
         names = torch.where(chosen, targets.labels, -100)
         label = F.cross_entropy(prediction.logits.float().flatten(0, 1), names.flatten(), reduction="sum")
         bce = dice = prediction.embeds.float().sum() * 0.0
-        for b in range(len(chosen)):
+        for b, maps in enumerate(features.mask_features.unbind()):
             embeds = prediction.embeds[b, chosen[b]]
-            logits = torch.einsum("mc,tchw->mthw", embeds, features.mask_features[b].to(embeds.dtype)).float()
+            logits = torch.einsum("mc,tchw->mthw", embeds, maps.to(embeds.dtype)).float()
             terms = self._mask_losses(logits, targets.masks[b, chosen[b]], targets.valid[b])
             bce, dice = bce + terms[0].sum(), dice + terms[1].sum()
         scale = self.config.pilot / chosen.sum().clamp(min=1)
@@ -195,22 +204,43 @@ class Criterion:
         )
         D, G, _ = matched.shape
         shown = (matched >= 0) & present[np.arange(G)[None, :, None], matched.clip(min=0)]
+        last = np.arange(D) == D - 1
         scale = self.config.frame if branch == "frame" else 1.0
         self._label_terms(losses, branch, prediction.logits, targets.labels, matched, shown, scale)
         rows = _Rows()
-        for g in range(G):
+        if self.config.auxiliary_pool == 1:
+            self._mask_rows(rows, prediction, maps, targets, matched, shown)
+        else:
+            self._mask_rows(rows, prediction, maps, targets, matched, shown & last[:, None, None])
+            pooled = partial(_pool, side=self.config.auxiliary_pool)
+            small = Targets(pooled(targets.masks), targets.labels, pooled(targets.valid))
+            self._mask_rows(rows, prediction, pooled(maps), small, matched, shown & ~last[:, None, None])
+        self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
+        return matched
+
+    def _mask_rows(
+        self,
+        rows: _Rows,
+        prediction: BranchPrediction,
+        maps: Tensor,
+        targets: Targets,
+        matched: Assignments,
+        shown: NDArray[np.bool_],
+    ) -> None:
+        """Add the mask losses of the queries that `shown` (D, G, N) names, by window."""
+        for g, of_window in enumerate(
+            maps.unbind()
+        ):  # one gradient of all windows, not one of zeros for each
             depth, query = (torch.from_numpy(x).to(maps.device) for x in np.nonzero(shown[:, g]))
             if not len(depth):
                 continue
             instance = torch.from_numpy(matched[:, g][shown[:, g]]).to(maps.device)
             embeds = prediction.embeds[depth, g, query]
-            logits = torch.einsum("mc,tchw->mthw", embeds, maps[g].to(embeds.dtype)).float()
+            logits = torch.einsum("mc,tchw->mthw", embeds, of_window.to(embeds.dtype)).float()
             bce, dice = self._mask_losses(logits, targets.masks[g][instance], targets.valid[g])
             rows.bce.append(bce)
             rows.dice.append(dice)
             rows.depth.append(depth)
-        self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
-        return matched
 
     def _label_terms(
         self,

@@ -14,9 +14,9 @@ class FrameFeatures:
     """Encoder output. `...` is (B,) for frames as they are encoded, (B, T) for windows.
 
     `levels[i]`: (..., S_i, C) tokens of the maps at 1/32, 1/16 and 1/8, row by row, level embedding not added;
-    `sizes[i]`: their (height, width); `mask_features`: (..., Cm, H/4, W/4); `level_masks[i]`: (..., Cm, S_i),
-    mask features resized to the levels, from which the attention masks are made (resizing commutes with the
-    product over channels, so this is exact and a tenth of the work).
+    `sizes[i]`: their (height, width); `mask_features`: (..., Cm, H/m, W/m), m the mask stride;
+    `level_masks[i]`: (..., Cm, S_i), mask features resized to the levels, from which the attention masks are made
+    (resizing commutes with the product over channels, so this is exact and a tenth of the work).
     """
 
     levels: tuple[Tensor, ...]

@@ -1,4 +1,4 @@
-"""From mask logits at a quarter of the input to disjoint masks at the picture's size."""
+"""From mask logits at the size of the mask features to disjoint masks at the picture's size."""
 
 from __future__ import annotations
 

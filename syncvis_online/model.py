@@ -33,7 +33,7 @@ class SyncVIS(nn.Module):
         self.config = config
         self.backbone = build_backbone(config.backbone, config.backbone_width)
         self.pixel_decoder = FPNPixelDecoder(
-            self.backbone.channels, config.channels, config.mask_channels, config.heads
+            self.backbone.channels, config.channels, config.mask_channels, config.heads, config.mask_stride
         )
         self.decoder = SynchronizedDecoder(config)
         self.propagate = nn.Linear(config.channels, config.channels, bias=False)  # W_v

@@ -48,7 +48,7 @@ class TrackerState:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One identity seen on one frame. `logits` (h, w) are mask logits at 1/4 of the input, float32."""
+    """One identity seen on one frame. `logits` (h, w) are mask logits at the size of the mask features, float32."""
 
     track_id: int
     label: int
@@ -58,13 +58,18 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """What every slot says of one frame: label and score (N,), mask logits (N, h, w), whether there is a mask."""
+    """What the slots say of one frame: label, score and whether there is a mask, of every slot, (N,).
+
+    Of the M slots whose class is likely enough to be answered at all, `row` (N,) names the place in `logits`
+    and `inside` (M, h, w); the masks of the others are never made, and their score is 0.
+    """
 
     label: NDArray[np.int64]
     score: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    row: NDArray[np.int64]
     logits: NDArray[np.float32]
     inside: NDArray[np.bool_]
-    visible: NDArray[np.bool_]
 
 
 class SlotTracker:
@@ -104,9 +109,7 @@ class SlotTracker:
         probability = prediction.logits[row].float().softmax(-1)[:, :-1].cpu().numpy()
         answered: list[list[Detection]] = []
         for t in range(len(times_s) - answers, len(times_s)):
-            maps = features.mask_features[row, t]
-            logits = torch.einsum("nc,chw->nhw", prediction.embeds[row], maps).float().cpu().numpy()
-            candidates = self._candidates(probability, logits)
+            candidates = self._candidates(probability, prediction.embeds[row], features.mask_features[row, t])
             state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
             answered.append(
                 [
@@ -114,7 +117,7 @@ class SlotTracker:
                         int(state.track_ids[j]),
                         int(candidates.label[j]),
                         float(candidates.score[j]),
-                        candidates.logits[j],
+                        candidates.logits[candidates.row[j]],
                     )
                     for j in seen
                 ]
@@ -122,18 +125,26 @@ class SlotTracker:
             state = self._carry(state, output.video_queries[row], seen)
         return answered, state
 
-    def _candidates(self, probability: NDArray[np.float32], logits: NDArray[np.float32]) -> _Candidates:
-        """Score = class probability x mean mask probability inside the mask (Mask2Former's instance score)."""
-        inside = logits > 0
+    def _candidates(self, probability: NDArray[np.float32], embeds: Tensor, maps: Tensor) -> _Candidates:
+        """Score = class probability x mean mask probability inside the mask (Mask2Former's instance score).
+
+        `probability` (N, K), `embeds` (N, Cm), `maps` (Cm, h, w).
+        """
+        best = probability.max(1)
+        # The mask's share of the score is at most 1, so these are all that a threshold can let through.
+        likely = np.flatnonzero(best >= min(self.config.birth_score, self.config.keep_score))
+        index = torch.from_numpy(likely).to(embeds.device)
+        masks = torch.einsum("nc,chw->nhw", embeds[index], maps).float()
+        inside = masks > 0
         area = inside.sum((1, 2))
-        certainty = 1.0 / (1.0 + np.exp(-np.where(inside, logits, 0.0).clip(max=30.0)))
-        quality = (certainty * inside).sum((1, 2)) / np.maximum(area, 1)
+        quality = (masks.sigmoid() * inside).sum((1, 2)) / area.clamp(min=1)
+        score, visible = np.zeros_like(best), np.zeros(len(best), dtype=np.bool_)
+        score[likely] = best[likely] * quality.cpu().numpy()
+        visible[likely] = (area >= self.config.min_area).cpu().numpy()
+        row = np.full(len(best), -1)
+        row[likely] = np.arange(len(likely))
         return _Candidates(
-            label=probability.argmax(1),
-            score=(probability.max(1) * quality).astype(np.float32),
-            logits=logits,
-            inside=inside,
-            visible=area >= self.config.min_area,
+            probability.argmax(1), score, visible, row, masks.cpu().numpy(), inside.cpu().numpy()
         )
 
     def _live(
@@ -180,7 +191,8 @@ class SlotTracker:
         """Slots in order of score, without those whose mask overlaps a better one, or one of `taken`."""
         kept = list(taken)
         for j in slots[np.argsort(-found.score[slots], kind="stable")]:
-            if all(_iou(found.inside[j], found.inside[k]) <= self.config.duplicate_iou for k in kept):
+            mask = found.inside[found.row[j]]
+            if all(_iou(mask, found.inside[found.row[k]]) <= self.config.duplicate_iou for k in kept):
                 kept.append(int(j))
         return kept[len(taken) :]
 

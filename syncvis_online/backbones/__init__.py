@@ -1,4 +1,7 @@
-"""Backbones by name. Each maps (B, 3, H, W) to maps at 1/4, 1/8, 1/16, 1/32 and says their `channels`."""
+"""Backbones by name. Each maps (B, 3, H, W) to maps by stride: 4, 8, 16, 32, and 2 where it has one.
+
+`channels` names the channels of each, in the same order.
+"""
 
 from __future__ import annotations
 

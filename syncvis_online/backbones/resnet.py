@@ -38,12 +38,13 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """(B, 3, H, W) pictures, normalised, to maps at 1/4, 1/8, 1/16 and 1/32 with `channels[i]` channels."""
+    """(B, 3, H, W) pictures, normalised, to maps at strides 2 to 32, stride s with `channels[s]` channels."""
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.channels = tuple(int(c * width) for c in (64, 128, 256, 512))
-        stem = self.channels[0]
+        widths = tuple(int(c * width) for c in (64, 128, 256, 512))
+        stem = widths[0]
+        self.channels = dict(zip((2, 4, 8, 16, 32), (stem, *widths), strict=True))
         self.stem = nn.Sequential(
             conv_norm(3, stem // 2, 3, 2),
             nn.ReLU(inplace=True),
@@ -51,20 +52,21 @@ class ResNet18(nn.Module):
             nn.ReLU(inplace=True),
             conv_norm(stem // 2, stem, 3),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, 2, padding=1),
         )
+        self.pool = nn.MaxPool2d(3, 2, padding=1)
         stages, inputs = [], stem
-        for i, (outputs, blocks) in enumerate(zip(self.channels, STAGE_BLOCKS, strict=True)):
+        for i, (outputs, blocks) in enumerate(zip(widths, STAGE_BLOCKS, strict=True)):
             first = BasicBlock(inputs, outputs, stride=1 if i == 0 else 2)
             stages.append(nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1))))
             inputs = outputs
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps from fine (1/4) to coarse (1/32)."""
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """Maps by stride, from fine to coarse."""
         x = self.stem(x)
-        maps = []
-        for stage in self.stages:
+        maps = {2: x}
+        x = self.pool(x)
+        for stride, stage in zip((4, 8, 16, 32), self.stages, strict=True):
             x = stage(x)
-            maps.append(x)
+            maps[stride] = x
         return maps

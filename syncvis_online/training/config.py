@@ -69,6 +69,7 @@ class OptimizerConfig:
     warmup_steps: int = 100
     decay_from: float = 0.6
     bf16: bool = True
+    """bfloat16 autocast, on devices that multiply it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,9 @@ class TrainingConfig:
     data: DataConfig
     optimizer: OptimizerConfig
     stages: tuple[StageConfig, ...]
+    initialize: str = ""
+    """A checkpoint, by path or by the name of one that ships, whose tensors a run starts from where they fit; ""
+    starts from random ones. A run that resumes goes on from its own state."""
     processes: int = 1
     """Processes that share each batch and average their gradients; on two cores, two of one thread each train
     faster than one of two."""
@@ -115,7 +119,18 @@ def load_training_config(name_or_path: str, *, steps: int | None = None) -> Trai
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must be a mapping")
-    known = {"seed", "steps", "model", "tracker", "criterion", "data", "optimizer", "stages", "processes"}
+    known = {
+        "seed",
+        "steps",
+        "model",
+        "tracker",
+        "criterion",
+        "data",
+        "optimizer",
+        "stages",
+        "processes",
+        "initialize",
+    }
     unknown, missing = sorted(set(raw) - known), sorted({"seed", "steps", "stages"} - set(raw))
     if unknown or missing:
         raise ConfigError(
@@ -127,6 +142,7 @@ def load_training_config(name_or_path: str, *, steps: int | None = None) -> Trai
         name=Path(path).stem,
         seed=int(raw["seed"]),
         processes=int(raw.get("processes", 1)),
+        initialize=str(raw.get("initialize", "")),
         steps=int(raw["steps"]) if steps is None else steps,
         model=ModelConfig.from_mapping(raw.get("model", {}), f"{path} (model)"),
         tracker=TrackerConfig.from_mapping(raw.get("tracker", {}), f"{path} (tracker)"),

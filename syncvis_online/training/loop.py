@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import random
 import time
@@ -20,15 +21,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from syncvis_online.checkpoint import save_model
+from syncvis_online.checkpoint import initialize_model, save_model
 from syncvis_online.criterion import Criterion, Targets
 from syncvis_online.errors import ModelError
 from syncvis_online.model import SyncVIS
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
 from syncvis_online.training.peers import Peers, spawn
-from syncvis_online.training.samples import Samples, StepBatches, collate
+from syncvis_online.training.samples import Samples, StepBatches
 
+log = logging.getLogger(__name__)
 SAVE_EVERY_S = 180.0
 
 
@@ -56,6 +58,15 @@ def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
     return config.rate * warm * fall
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself. A CPU that emulates it trains at half the speed of float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # Private, and the only way to ask; where a torch has no such question, float32 is safe.
+    known = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in known)
+
+
 class Trainer:
     """One run: model, optimizer and the step that it is at."""
 
@@ -68,8 +79,9 @@ class Trainer:
         self.model = SyncVIS(config.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion = Criterion(config.criterion)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.optimizer), lr=config.optimizer.rate
+            parameter_groups(self.model, config.optimizer), lr=config.optimizer.rate, fused=True
         )
+        self.bf16 = config.optimizer.bf16 and has_bf16(self.device)
         self.step, self.elapsed_s = 0, 0.0
 
     @property
@@ -79,6 +91,8 @@ class Trainer:
     def resume(self) -> None:
         """Go on from the folder's state, if there is one. Raises ModelError when it cannot be read."""
         if not self._state_path.is_file():
+            if self.config.initialize:
+                self._initialize()
             return
         try:
             state = torch.load(self._state_path, map_location=self.device, weights_only=True)
@@ -89,6 +103,19 @@ class Trainer:
                 f"{self._state_path}: cannot resume from it ({str(error).splitlines()[0]})"
             ) from error
         self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+
+    def _initialize(self) -> None:
+        """Start from another model's tensors. Raises ModelError when there is no such checkpoint."""
+        unused, missing = initialize_model(self.model, self.config.initialize)
+        if self.peers.first and (unused or missing):
+            log.warning(
+                "%s: %d tensors find no place (%s), %d of the model start at random (%s)",
+                self.config.initialize,
+                len(unused),
+                ", ".join(unused) or "none",
+                len(missing),
+                ", ".join(missing) or "none",
+            )
 
     def save(self) -> None:
         """Write the state to resume from and the model so far, all or nothing each."""
@@ -104,6 +131,7 @@ class Trainer:
         provenance = {
             "config": self.config.name,
             "seed": self.config.seed,
+            "initialize": self.config.initialize,
             "step": self.step,
             "steps": self.config.steps,
             "hours": round(self.elapsed_s / 3600, 2),
@@ -140,7 +168,7 @@ class Trainer:
         rate = rate_at(self.step, self.config.steps, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.losses(images, targets, stride)
         total = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -207,7 +235,7 @@ def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress:
         batch_sampler=StepBatches(config, trainer.step, peers),
         num_workers=config.data.workers,
         worker_init_fn=_quiet_worker,
-        collate_fn=collate,
+        collate_fn=samples.collate,
         prefetch_factor=8 if config.data.workers else None,
     )
     trainer.model.train()
@@ -232,7 +260,7 @@ def _steps(
 ) -> None:
     saved = began = time.monotonic()
     with (
-        (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as log,
+        (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as records,
         tqdm(
             total=trainer.config.steps,
             initial=trainer.step,
@@ -250,10 +278,10 @@ def _steps(
             bar.set_postfix(loss=f"{terms['total']:.1f}")
             if trainer.peers.first and trainer.step % 20 == 0:
                 rounded = {k: round(v, 3) for k, v in terms.items()}
-                log.write(
+                records.write(
                     json.dumps({"step": trainer.step, "s": round(trainer.elapsed_s, 1), **rounded}) + "\n"
                 )
-                log.flush()
+                records.flush()
             if trainer.peers.any(now > deadline):
                 break
             if now - saved > SAVE_EVERY_S and trainer.peers.first:

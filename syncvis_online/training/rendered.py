@@ -1,11 +1,14 @@
 """Videos of the synthetic world rendered ahead, so that a trainer never waits for a renderer.
 
 One folder a seed: pictures and maps of identities as arrays that are mapped into memory, so that a clip reads
-only its own frames. Owns the files; what a world looks like is known in data/synthetic.
+only its own frames. Owns the files; what a world looks like is known in data/synthetic. Frames are rendered at
+the level's own size and then resized as the tracker resizes a camera's: a world drawn small has other noise and
+other edges than one that was filmed large.
 """
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 from collections import Counter
@@ -18,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from syncvis_online.data import synthetic
 from syncvis_online.data.clips import Clip, clip_from_layers
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.types import LABELS
@@ -29,21 +33,23 @@ def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: 
     """Render one seed; written under another name and renamed."""
     path = folder / str(seed)
     cv2.setNumThreads(1)
-    world = SyntheticWorld(load_level(level), seed, size=size)
+    world = SyntheticWorld(load_level(level), seed)
     images = np.empty((frames, *size, 3), dtype=np.uint8)
     identities = np.zeros((frames, *size), dtype=np.uint8)
     slots: dict[int, int] = {}
     labels: list[int] = []
     for t in range(frames):
         frame = world.step()
-        images[t] = frame.image
+        layers = np.zeros(frame.image.shape[:2], dtype=np.uint8)
+        images[t] = cv2.resize(frame.image, size[::-1], interpolation=cv2.INTER_AREA)
         for truth in frame.objects:
             if truth.track_id not in slots:
                 if len(labels) == MAX_IDS:
                     continue
                 slots[truth.track_id] = len(labels) + 1
                 labels.append(LABELS.index(truth.label))
-            identities[t][truth.mask] = slots[truth.track_id]
+            layers[truth.mask] = slots[truth.track_id]
+        identities[t] = cv2.resize(layers, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     temporary = folder / f".{seed}.{os.getpid()}"
     temporary.mkdir()
     np.save(temporary / "images.npy", images)
@@ -51,6 +57,14 @@ def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: 
     np.save(temporary / "labels.npy", np.array(labels, dtype=np.int64))
     temporary.rename(path)
     return path
+
+
+def _version(level: str) -> str:
+    """A name for what the world looks like: its level and the code that draws it."""
+    digest = hashlib.sha256(repr(load_level(level)).encode())
+    for source in sorted(Path(synthetic.__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _classes(path: Path) -> frozenset[int]:
@@ -81,7 +95,7 @@ class RenderedVideos:
         processes: int = 1,
         progress: bool = True,
     ) -> None:
-        folder = cache / f"{level}-{size[0]}x{size[1]}-{frames}"
+        folder = cache / f"{level}-{_version(level)}-{size[0]}x{size[1]}-{frames}"
         folder.mkdir(parents=True, exist_ok=True)
         self.paths = [folder / str(seed) for seed in seeds]
         missing = [int(path.name) for path in self.paths if not path.is_dir()]

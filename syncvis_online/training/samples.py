@@ -21,10 +21,8 @@ from syncvis_online.training.config import StageConfig, TrainingConfig
 from syncvis_online.training.peers import Peers
 from syncvis_online.training.rendered import RenderedVideos
 
-CELL = 4
-"""Pixels of the input on each side of a cell of the mask features."""
-MIN_CELLS = 3.0
-"""Visible area on a frame, in cells, below which an instance is not wanted there."""
+MIN_AREA_PX = 24
+"""Visible area on a frame, in pixels of the input, below which an instance is not wanted there."""
 MAX_INSTANCES = 24
 """Instances of a clip that are kept, the largest first; the others are ignored regions."""
 
@@ -89,14 +87,30 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         order = np.argsort(-clip.masks.sum((1, 2, 3)), kind="stable")
         kept, rest = order[:MAX_INSTANCES], order[MAX_INSTANCES:]
         ignore = clip.ignore | clip.masks[rest].any(0) if rest.size else clip.ignore
-        return images, _cells(clip.masks[kept]), torch.from_numpy(clip.labels[kept]), 1 - _cells(ignore)
+        side = self.config.model.mask_stride
+        masks, valid = _cells(clip.masks[kept], side), 1 - _cells(ignore, side)
+        return images, masks, torch.from_numpy(clip.labels[kept]), valid
+
+    def collate(self, samples: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Targets]:
+        """Pad the instances of a batch to one count."""
+        images, masks, labels, valid = zip(*samples, strict=True)
+        most = max(1, *(len(x) for x in labels))
+        T, h, w = valid[0].shape
+        padded = torch.zeros(len(samples), most, T, h, w)
+        names = torch.full((len(samples), most), -1, dtype=torch.int64)
+        for b, (mask, label) in enumerate(zip(masks, labels, strict=True)):
+            padded[b, : len(label)] = mask
+            names[b, : len(label)] = label
+        least = MIN_AREA_PX / self.config.model.mask_stride**2
+        return torch.stack(images), Targets(padded, names, torch.stack(valid), least)
 
 
-def _cells(masks: np.ndarray) -> Tensor:
-    """Share of each cell that is covered: (..., H, W) bool -> (..., H/4, W/4) float32."""
-    *lead, H, W = masks.shape
-    tiles = torch.from_numpy(np.ascontiguousarray(masks)).view(*lead, H // CELL, CELL, W // CELL, CELL)
-    return tiles.float().mean((-3, -1))
+def _cells(masks: np.ndarray, side: int) -> Tensor:
+    """Share of each cell of `side` x `side` pixels that is covered: (..., H, W) bool -> (..., h, w) float32."""
+    covered = torch.from_numpy(masks).to(torch.uint8)
+    rows = torch.stack([covered[..., i::side, :] for i in range(side)]).sum(0, dtype=torch.uint8)
+    cells = torch.stack([rows[..., i::side] for i in range(side)]).sum(0, dtype=torch.uint8)
+    return cells.float() / side**2
 
 
 class StepBatches:
@@ -112,16 +126,3 @@ class StepBatches:
 
     def __len__(self) -> int:
         return self.config.steps - self.first
-
-
-def collate(samples: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Targets]:
-    """Pad the instances of a batch to one count."""
-    images, masks, labels, valid = zip(*samples, strict=True)
-    most = max(1, *(len(x) for x in labels))
-    T, h, w = valid[0].shape
-    padded = torch.zeros(len(samples), most, T, h, w)
-    names = torch.full((len(samples), most), -1, dtype=torch.int64)
-    for b, (mask, label) in enumerate(zip(masks, labels, strict=True)):
-        padded[b, : len(label)] = mask
-        names[b, : len(label)] = label
-    return torch.stack(images), Targets(padded, names, torch.stack(valid), MIN_CELLS)

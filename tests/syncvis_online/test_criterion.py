@@ -67,6 +67,20 @@ def test_a_perfect_prediction_costs_nothing() -> None:
     assert (held[:, :, :3] == np.arange(3)).all()
 
 
+def test_deep_supervision_counts_larger_cells_and_the_answer_the_finest() -> None:
+    wanted = targets()
+    features, output = perfect(wanted)
+    shift = torch.zeros_like(features.mask_features)
+    shift[..., -1, -1] = 60.0  # a cell that no instance has; its mean with its neighbours stays outside
+    wrong = replace(features, mask_features=features.mask_features + shift)
+    pooling = Criterion(CriterionConfig(points=0, auxiliary_pool=2))
+    (right, _), (pooled, _) = pooling(features, output, wanted), pooling(wrong, output, wanted)
+    fine, _ = CRITERION(wrong, output, wanted)
+    assert float(pooled["bce.video.1"]) == float(fine["bce.video.1"]) > 0.1
+    assert float(fine["bce.video.0"]) > 0.1
+    assert float(pooled["bce.video.0"]) == pytest.approx(float(right["bce.video.0"]), abs=1e-4)
+
+
 def test_each_mistake_costs_in_its_own_term() -> None:
     wanted = targets()
     features, output = perfect(wanted)

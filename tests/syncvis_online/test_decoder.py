@@ -43,6 +43,20 @@ def test_shapes_and_depths() -> None:
     assert output.layers[0].video.embeds.shape == (2, TINY.queries, TINY.mask_channels)
 
 
+def test_mask_features_at_half_size_start_as_those_at_a_quarter() -> None:
+    coarse, fine = tiny_model(), tiny_model(config=replace(TINY, mask_stride=2))
+    fine.load_state_dict(coarse.state_dict(), strict=False)
+    with torch.inference_mode():
+        a, b = coarse.encode(batch(2)), fine.encode(batch(2))
+        enlarged = torch.nn.functional.interpolate(
+            a.mask_features, scale_factor=2, mode="bilinear", align_corners=False
+        )
+        torch.testing.assert_close(b.mask_features, enlarged)
+        fine.pixel_decoder.detail.addition.weight.fill_(0.1)  # type: ignore[union-attr, operator]
+        moved = fine.encode(batch(2)).mask_features
+    assert not torch.allclose(moved, enlarged)
+
+
 def test_resized_mask_features_give_the_resized_masks() -> None:
     """Bilinear resizing commutes with the product over channels, so the cheap attention masks are exact."""
     model = tiny_model()

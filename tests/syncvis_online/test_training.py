@@ -5,17 +5,20 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
 
 from syncvis_online.checkpoint import load_model
+from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.errors import ConfigError, ModelError
 from syncvis_online.training import train_from_config
 from syncvis_online.training.config import OptimizerConfig, load_training_config
 from syncvis_online.training.loop import rate_at
-from syncvis_online.training.samples import Samples, collate
+from syncvis_online.training.rendered import RenderedVideos
+from syncvis_online.training.samples import Samples
 from tests.syncvis_online.models import TINY
 
 RUN = {
@@ -78,11 +81,46 @@ def test_samples_have_the_shapes_of_their_stage(tmp_path: Path, cache: Path) -> 
     samples = Samples(load_training_config(config(tmp_path, cache)), progress=False)
     for step in range(6):
         frames = 2 if step < 3 else 2 + samples.stride(step)
-        images, targets = collate([samples[step, 0], samples[step, 1]])
+        images, targets = samples.collate([samples[step, 0], samples[step, 1]])
         assert images.shape == (2, frames, 3, 64, 96)
         assert targets.masks.shape[2:] == (frames, 16, 24)
         assert float(targets.masks.sum(1).max()) <= 1.0 + 1e-6, "visible masks do not overlap"
         assert set(np.unique(targets.labels)) <= set(range(-1, 6))
+
+
+def test_cells_follow_the_mask_stride_and_cover_the_same_area(tmp_path: Path, cache: Path) -> None:
+    coarse = Samples(load_training_config(config(tmp_path, cache)), progress=False)
+    model = {**TINY.to_mapping(), "mask_stride": 2}
+    fine = Samples(load_training_config(config(tmp_path, cache, model=model)), progress=False)
+    a, b = (s.collate([s[0, 0]])[1] for s in (coarse, fine))
+    assert b.masks.shape[-2:] == (32, 48)
+    torch.testing.assert_close(
+        torch.nn.functional.avg_pool2d(b.masks.flatten(0, 2), 2), a.masks.flatten(0, 2)
+    )
+    assert a.min_cells * 4 == b.min_cells
+
+
+def test_rendered_videos_look_as_the_tracker_will_see_them(tmp_path: Path) -> None:
+    """Filmed at the level's own size and shrunk, as a camera's pictures are, not drawn small."""
+    videos = RenderedVideos("easy", [5], 2, (64, 96), tmp_path, progress=False)
+    clip = videos.clip(np.random.default_rng(0), 2, 1)
+    world = SyntheticWorld(load_level("easy"), 5)
+    shrunk = [cv2.resize(world.step().image, (96, 64), interpolation=cv2.INTER_AREA) for _ in range(2)]
+    assert all(any(np.array_equal(a, b) for b in shrunk) for a in clip.images)
+
+
+def test_a_run_starts_from_the_weights_that_it_is_told(tmp_path: Path, cache: Path) -> None:
+    first = train_from_config(config(tmp_path, cache, steps=1), output=tmp_path / "first", progress=False)
+    still = {**RUN["optimizer"], "rate": 0.0}  # type: ignore[dict-item]
+    path = config(tmp_path, cache, steps=1, initialize=str(first), optimizer=still)
+    second = train_from_config(path, output=tmp_path / "second", progress=False)
+    a, b = load_model(str(first)).model, load_model(str(second)).model
+    for (name, x), y in zip(a.named_parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(x, y, msg=name)
+    with pytest.raises(ModelError, match="no checkpoint 'nothing'"):
+        train_from_config(
+            config(tmp_path, cache, initialize="nothing"), output=tmp_path / "third", progress=False
+        )
 
 
 def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
