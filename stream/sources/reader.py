@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import errno
 import json
 import mmap
 import os
@@ -56,28 +57,34 @@ class ForkServer:
             return self._control
         self._stop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                # -P: what lies in the current directory must not be taken for a module
-                [sys.executable, "-P", "-m", "stream.sources.reader_process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env=_environment(),
-            )
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(ours)
+            with theirs:
+                self._process = subprocess.Popen(
+                    # -P: what lies in the current directory must not be taken for a module
+                    [sys.executable, "-P", "-m", "stream.sources.reader_process", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    env=_environment(),
+                )
+            undo.pop_all()
         self._control = ours
         return ours
 
     def fork_reader(self) -> socket.socket:
-        """A channel to a new reader process, non-blocking."""
+        """A channel to a new reader process, non-blocking. Raises OSError when the system has no more to give."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, self._lock:
-            try:
-                socket.send_fds(self._start(), [b"fork"], [theirs.fileno()])
-            except OSError:  # it died since the last poll
-                self._stop()
-                socket.send_fds(self._start(), [b"fork"], [theirs.fileno()])
-        ours.setblocking(False)
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(ours)
+            with theirs, self._lock:
+                try:
+                    socket.send_fds(self._start(), [b"fork"], [theirs.fileno()])
+                except OSError:  # it died since the last poll
+                    self._stop()
+                    socket.send_fds(self._start(), [b"fork"], [theirs.fileno()])
+            ours.setblocking(False)
+            undo.pop_all()
         return ours
 
     def stop(self) -> None:
@@ -140,7 +147,7 @@ class Reader:
         self.closed = False
 
     async def start(self, order: dict[str, Any]) -> None:
-        """Fork the reader and tell it what to read (see reader_process)."""
+        """Fork the reader and tell it what to read (see reader_process). Raises OSError as `fork_reader`."""
         forking = asyncio.ensure_future(asyncio.to_thread(_fork_server.fork_reader))
         try:
             channel = await asyncio.shield(forking)
@@ -154,7 +161,9 @@ class Reader:
         channel.send(json.dumps(order).encode())
 
     async def receive(self, timeout_s: float) -> ReaderMessage | None:
-        """The next message, or None when the reader's process is gone or this is closed. Raises TimeoutError.
+        """The next message, or None when the reader's process is gone or this is closed.
+
+        Raises TimeoutError, and OSError when what came with a message cannot be had (descriptors, memory).
 
         Asking for it frees the slot of the picture before, so a picture is copied out before it is returned.
         """
@@ -183,6 +192,8 @@ class Reader:
             return None
         fields = json.loads(data)
         kind = fields.pop("type")
+        if kind in ("hello", "ring") and not fds:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if kind == "hello":
             self.pid, self._pidfd = fields["pid"], fds[0]
         elif kind == "ring":
@@ -239,6 +250,8 @@ class Reader:
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            await asyncio.wait_for(ended.wait(), _END_TIMEOUT_S)
+            # In the kernel's hands (a device that hangs): it ends when that lets it go, and nobody waits.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _END_TIMEOUT_S)
         finally:
             loop.remove_reader(pidfd)

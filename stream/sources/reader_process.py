@@ -24,7 +24,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import av
@@ -205,15 +205,22 @@ def serve(control: socket.socket) -> None:
         message, fds, _, _ = socket.recv_fds(control, 16, 1)
         if not message:
             return
-        with socket.socket(fileno=fds[0]) as channel:
+        if not fds:  # no descriptor was free: the kernel has hung up for us
+            continue
+        # Where no process is to be had, hanging up tells the parent, which tries again.
+        with socket.socket(fileno=fds[0]) as channel, contextlib.suppress(OSError):
             if os.fork() == 0:
-                control.close()
-                try:
-                    serve_camera(channel)
-                except OSError:
-                    pass  # the parent is gone: nobody is left to tell
-                finally:
-                    os._exit(0)
+                _be_a_reader(control, channel)
+
+
+def _be_a_reader(control: socket.socket, channel: socket.socket) -> NoReturn:
+    control.close()
+    try:
+        serve_camera(channel)
+    except OSError:
+        pass  # the parent is gone: nobody is left to tell
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class LiveSource(IteratedSource):
         try:
             if not self._started:
                 self._started = True
-                await self._reader.start(self._order())
+                await self._start()
             while True:
                 message = await self._receive()
                 if message.type == "opened":
@@ -59,6 +59,18 @@ class LiveSource(IteratedSource):
             await self.close()
             raise
 
+    async def _start(self) -> None:
+        try:
+            await self._reader.start(self._order())
+        except OSError as error:
+            raise self._no_reader(error) from error
+
+    def _no_reader(self, error: OSError) -> StreamError:
+        """This machine has run out of something (descriptors, processes, memory): a matter of time, not the end."""
+        return self._error(
+            Failure("NoReader", f"its reader process cannot be started ({error.strerror or error})")
+        )
+
     async def _receive(self) -> ReaderMessage:
         """The next message that says how the reader fares. Raises StreamError for failures."""
         deadline = time.monotonic() + self._limit_s
@@ -67,6 +79,8 @@ class LiveSource(IteratedSource):
                 message = await self._reader.receive(max(0.0, deadline - time.monotonic()))
             except TimeoutError:
                 raise self._error(self._late) from None
+            except OSError as error:
+                raise self._no_reader(error) from error
             if message is None:
                 raise StopAsyncIteration if self._reader.closed else self._error(Failure("ReaderDied"))
             for cause, count in message.fields.pop("dropped", {}).items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,31 @@ async def test_a_reader_that_is_killed_takes_its_camera_only_and_comes_back(rtsp
     assert sibling.errors == []
     assert not any(frame.discontinuity for frame in others)
     assert len({camera.sources[0].reader_pid for camera in (victim, sibling)}) == 2
+
+
+@contextmanager
+def no_free_descriptors() -> Iterator[None]:
+    """This process may open nothing more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_a_camera_outlives_a_time_without_descriptors(rtsp_server: RtspServer) -> None:
+    camera = Camera(rtsp_server.serve_clip(CLIP, gop=5))
+    async with aclosing(camera.frames):
+        with no_free_descriptors():
+            first = asyncio.create_task(camera.take(1))
+            while len(camera.errors) < 2:
+                await asyncio.wait({first}, timeout=0.01)
+        assert len(await first) == 1
+    assert {type(error) for error in camera.errors} == {SourceUnavailable}
+    assert "cannot be started (Too many open files)" in str(camera.errors[0])
 
 
 async def test_a_server_that_falls_silent_is_unavailable_in_time(rtsp_server: RtspServer) -> None:
