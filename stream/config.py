@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from stream.errors import ConfigError
 from stream.sources.base import SourceOptions
+from syncvis_online.validation import first_problems, read_yaml
 
-CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+
+def _camera_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+        raise ValueError("a camera's name is 1 to 63 letters, digits, - and _")
+    return name
+
+
+CameraName = Annotated[str, AfterValidator(_camera_name)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -97,15 +104,7 @@ def load_config(path: str | Path, environ: Mapping[str, str] = os.environ) -> Se
     Raises ConfigError, in one line, that names the file, the line or the key, and what is wrong with it.
     Values are never repeated: they may be secrets.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read config {path}: not a text file in UTF-8") from error
-    data = _parse_yaml(text, path)
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected keys such as 'cameras:' at the top")
+    data = read_yaml(path)
     try:
         expanded = _expand(data, environ, str(path), ())
     except RecursionError as error:
@@ -120,49 +119,7 @@ def parse_config(data: Mapping[str, Any], where: str) -> ServeConfig:
     try:
         return ServeConfig.model_validate(data)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        raise ConfigError("; ".join(f"{where}: {_say(problem)}" for problem in problems[:3])) from error
-
-
-def _say(problem: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-    key = "".join(sign if sign.isprintable() else "?" for sign in key)
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    if problem["type"] == "missing":
-        return f"{key}: this key is required"
-    of_a_key = "[key]" in problem["loc"]
-    if of_a_key and problem["type"] == "string_pattern_mismatch":
-        return f"{key}: a camera's name is 1 to 63 letters, digits, - and _"
-    if problem["type"] == "invalid_key" or (of_a_key and problem["type"] == "string_type"):
-        return f"{key}: a key is a text: put it in quotes"
-    message = str(problem["msg"])
-    return f"{key}: {message[0].lower()}{message[1:]}"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but a key that is there twice is an error, not a silent loss of the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen and name != "<<":
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key '{name}' is there twice", problem_mark=key.start_mark
-                )
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, path: str | Path) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"{path}:{line} {problem}") from error
+        raise ConfigError("; ".join(f"{where}: {line}" for line in first_problems(error, 3))) from error
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -5,37 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from syncvis_online.errors import ConfigError
+from pydantic import ConfigDict
+
 from syncvis_online.types import LABELS
+from syncvis_online.validation import STRICT, require, validated
 
 
 class _Validated:
-    """Shared by the configs below: built from a mapping with unknown keys refused, and back."""
+    """Shared by the configs below: built from a mapping, strictly, and back."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
         """Build from plain values; `where` (a file, a checkpoint) goes into the message of a ConfigError."""
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        for key in values:
-            if key not in known:
-                raise ConfigError(f"{where}: unknown key '{key}' (known: {', '.join(sorted(known))})")
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        try:
-            return cls(**plain)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{where}: {error}") from None
+        return validated(cls, values, where)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values that `from_mapping` and JSON understand."""
         values = dataclasses.asdict(self)  # type: ignore[call-overload]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +59,16 @@ class ModelConfig(_Validated):
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
-        _require(len(self.labels) > 0, "labels must not be empty")
-        _require(self.channels % self.heads == 0, "channels must be a multiple of heads")
-        _require(self.channels % 4 == 0, "channels must be a multiple of 4 (2-D sine encoding)")
+        require(len(self.labels) > 0, "labels must not be empty")
+        require(self.channels % self.heads == 0, "channels must be a multiple of heads")
+        require(self.channels % 4 == 0, "channels must be a multiple of 4 (2-D sine encoding)")
         for name in ("channels", "mask_channels", "queries", "layers", "heads", "ffn_channels"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        _require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")
-        _require(1 <= self.synchronize_top_k <= self.queries, "synchronize_top_k must be in [1, queries]")
-        _require(self.mask_stride in (2, 4), "mask_stride must be 2 or 4")
-        _require(self.confidence in ("top2", "top1"), "confidence must be 'top2' or 'top1'")
-        _require(self.short_side >= 32 and self.short_side % 32 == 0, "short_side must be a multiple of 32")
+            require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")
+        require(1 <= self.synchronize_top_k <= self.queries, "synchronize_top_k must be in [1, queries]")
+        require(self.mask_stride in (2, 4), "mask_stride must be 2 or 4")
+        require(self.confidence in ("top2", "top1"), "confidence must be 'top2' or 'top1'")
+        require(self.short_side >= 32 and self.short_side % 32 == 0, "short_side must be a multiple of 32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +96,10 @@ class TrackerConfig(_Validated):
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
-        _require(self.window_frames >= 1, "window_frames must be at least 1")
-        _require(1 <= self.stride <= self.window_frames, "stride must be in [1, window_frames]")
+        require(self.window_frames >= 1, "window_frames must be at least 1")
+        require(1 <= self.stride <= self.window_frames, "stride must be in [1, window_frames]")
         for name in ("birth_score", "keep_score", "duplicate_iou"):
-            _require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
-        _require(self.min_hits >= 1, "min_hits must be at least 1")
-        _require(self.max_lost_s >= 0.0, "max_lost_s must not be negative")
-        _require(self.min_area >= 1, "min_area must be at least 1")
+            require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
+        require(self.min_hits >= 1, "min_hits must be at least 1")
+        require(self.max_lost_s >= 0.0, "max_lost_s must not be negative")
+        require(self.min_area >= 1, "min_area must be at least 1")

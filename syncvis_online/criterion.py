@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 from torch import Tensor
 
 from syncvis_online.decoder import BranchPrediction, DecoderOutput
 from syncvis_online.features import FrameFeatures
 from syncvis_online.matcher import MatchWeights, extend_assignment, match_costs
+from syncvis_online.validation import STRICT, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class CriterionConfig:
     12,544 points of Mask2Former); otherwise points are sampled where the prediction is uncertain.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     label: float = 2.0
     no_object: float = 0.1
     bce: float = 5.0
@@ -79,6 +84,14 @@ class CriterionConfig:
     points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        for name in ("label", "no_object", "bce", "dice", "frame", "pilot", "points"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative")
+        require(self.auxiliary_pool >= 1, "auxiliary_pool must be at least 1")
+        require(self.oversample >= 1.0, "oversample must be at least 1")
+        require(0.0 <= self.importance <= 1.0, "importance must be in [0, 1]")
 
 
 Assignments = NDArray[np.int64]

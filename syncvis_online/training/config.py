@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ClassVar
 
-import yaml
+from pydantic import ConfigDict
 
 from syncvis_online.config import ModelConfig, TrackerConfig
 from syncvis_online.criterion import CriterionConfig
-from syncvis_online.errors import ConfigError
 from syncvis_online.paths import find_config
-
-T = TypeVar("T")
+from syncvis_online.validation import STRICT, read_yaml, require, validated
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,8 @@ class StageConfig:
     (synchronized embedding optimization); then `windows` must be 1.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     until: float
     batch: int
     window_frames: int = 2
@@ -38,6 +37,25 @@ class StageConfig:
     shares: tuple[float, float, float] = (1.0, 0.0, 0.0)
     """Relative shares of synthetic videos, photographs with slight motion, and pasted clips."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        require(0.0 < self.until <= 1.0, "until must be in (0, 1]")
+        for name in ("batch", "window_frames", "windows"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for name in ("strides", "spacings"):
+            values = getattr(self, name)
+            require(len(values) > 0 and min(values) >= 1, f"{name} must name whole numbers from 1 on")
+        require(max(self.strides) <= self.window_frames, "strides must not be longer than window_frames")
+        require(min(self.sub_clips, self.random_sub_clips) >= 0, "sub-clips must not be negative")
+        require(
+            not self.sub_clips or (self.windows == 1 and self.sub_clips < self.window_frames),
+            "sub_clips needs windows: 1, and must be shorter than window_frames",
+        )
+        require(
+            min(self.shares) >= 0 and sum(self.shares) > 0,
+            "the shares of a stage must not be negative, nor all zero",
+        )
+
     def frames(self, stride: int) -> int:
         """Frames of a clip for this stride."""
         return self.window_frames + (self.windows - 1) * stride
@@ -46,6 +64,8 @@ class StageConfig:
 @dataclass(frozen=True, slots=True)
 class DataConfig:
     """Where clips come from. `photographs` is the folder of the photographs ("" for none)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     size: tuple[int, int] = (192, 320)
     photographs: str = ""
@@ -57,10 +77,22 @@ class DataConfig:
     """Folder in which rendered videos are kept; made when it is not there."""
     workers: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        require(
+            min(self.size) >= 32 and all(side % 32 == 0 for side in self.size),
+            "size must be two multiples of 32",
+        )
+        require(0 <= self.seeds[0] <= self.seeds[1], "seeds must be the first and the last, from 0 on")
+        require(self.video_frames >= 1, "video_frames must be at least 1")
+        require(self.workers >= 0, "workers must not be negative")
+
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
     """AdamW. The rate warms up, stays, and falls linearly to zero from `decay_from` (a share of all steps) on."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     rate: float = 1e-4
     backbone_factor: float = 0.1
@@ -71,20 +103,29 @@ class OptimizerConfig:
     bf16: bool = True
     """bfloat16 autocast, on devices that multiply it themselves."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        for name in ("rate", "backbone_factor", "weight_decay", "warmup_steps"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative")
+        require(self.clip_norm > 0, "clip_norm must be greater than 0")
+        require(0.0 <= self.decay_from < 1.0, "decay_from must be in [0, 1)")
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """All of a run."""
+    """All of a run. A YAML file holds these keys, but for `name`, which is the file's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: str
     seed: int
     steps: int
-    model: ModelConfig
-    tracker: TrackerConfig
-    criterion: CriterionConfig
-    data: DataConfig
-    optimizer: OptimizerConfig
     stages: tuple[StageConfig, ...]
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    criterion: CriterionConfig = field(default_factory=CriterionConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     initialize: str = ""
     """A checkpoint, by path or by the name of one that ships, whose tensors a run starts from where they fit; ""
     starts from random ones. A run that resumes goes on from its own state."""
@@ -92,62 +133,38 @@ class TrainingConfig:
     """Processes that share each batch and average their gradients; on two cores, two of one thread each train
     faster than one of two."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be, or does not fit another."""
+        require(self.seed >= 0, "seed must not be negative")
+        require(self.steps >= 1, "steps must be at least 1")
+        require(self.processes >= 1, "processes must be at least 1")
+        require(len(self.stages) > 0, "stages must name at least one stage")
+        ends = [stage.until for stage in self.stages]
+        require(ends == sorted(set(ends)) and ends[-1] == 1.0, "stages: 'until' must grow and end with 1.0")
+        for i, stage in enumerate(self.stages):
+            require(stage.batch % self.processes == 0, f"stages.{i}: batch must be a multiple of processes")
+            require(
+                self.data.photographs != "" or not any(stage.shares[1:]),
+                f"stages.{i}: photographs and pasted clips need data.photographs",
+            )
+            most = max(stage.frames(stride) for stride in stage.strides)
+            require(
+                most <= self.data.video_frames or stage.shares[0] == 0,
+                f"stages.{i}: its clips of {most} frames are longer than data.video_frames",
+            )
+
     def stage_at(self, step: int) -> StageConfig:
         """The stage that step (from 0) belongs to."""
         return next((s for s in self.stages if step < s.until * self.steps), self.stages[-1])
 
 
-def _build(kind: type[T], values: Any, where: str) -> T:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: must be a mapping")
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}' (known: {', '.join(sorted(known))})")
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from None
-
-
 def load_training_config(name_or_path: str, *, steps: int | None = None) -> TrainingConfig:
-    """Read `configs/training/<name>.yaml` or a file. Raises ConfigError naming file and key."""
-    path = find_config("training", name_or_path)
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: must be a mapping")
-    known = {
-        "seed",
-        "steps",
-        "model",
-        "tracker",
-        "criterion",
-        "data",
-        "optimizer",
-        "stages",
-        "processes",
-        "initialize",
-    }
-    unknown, missing = sorted(set(raw) - known), sorted({"seed", "steps", "stages"} - set(raw))
-    if unknown or missing:
-        raise ConfigError(
-            f"{path}: " + (f"unknown key '{unknown[0]}'" if unknown else f"key '{missing[0]}' is missing")
-        )
-    if not isinstance(raw["stages"], list) or not raw["stages"]:
-        raise ConfigError(f"{path}: 'stages' must be a list of at least one stage")
-    return TrainingConfig(
-        name=Path(path).stem,
-        seed=int(raw["seed"]),
-        processes=int(raw.get("processes", 1)),
-        initialize=str(raw.get("initialize", "")),
-        steps=int(raw["steps"]) if steps is None else steps,
-        model=ModelConfig.from_mapping(raw.get("model", {}), f"{path} (model)"),
-        tracker=TrackerConfig.from_mapping(raw.get("tracker", {}), f"{path} (tracker)"),
-        criterion=_build(CriterionConfig, raw.get("criterion", {}), f"{path} (criterion)"),
-        data=_build(DataConfig, raw.get("data", {}), f"{path} (data)"),
-        optimizer=_build(OptimizerConfig, raw.get("optimizer", {}), f"{path} (optimizer)"),
-        stages=tuple(_build(StageConfig, s, f"{path} (stage {i})") for i, s in enumerate(raw["stages"], 1)),
-    )
+    """Read `configs/training/<name>.yaml` or a file; `steps` overrides the file's.
+
+    Raises ConfigError naming file and key.
+    """
+    path = Path(find_config("training", name_or_path))
+    values = {**read_yaml(path), "name": path.stem}
+    if steps is not None:
+        values["steps"] = steps
+    return validated(TrainingConfig, values, str(path))

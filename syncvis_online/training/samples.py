@@ -16,7 +16,6 @@ from syncvis_online.data.clips_photometric import photometric_jitter
 from syncvis_online.data.pasted import pasted_clip, photo_clip
 from syncvis_online.data.pasted_cutouts import CutoutBank
 from syncvis_online.data.photographs import PhotographSet
-from syncvis_online.errors import ConfigError
 from syncvis_online.training.config import StageConfig, TrainingConfig
 from syncvis_online.training.peers import Peers
 from syncvis_online.training.rendered import RenderedVideos
@@ -34,10 +33,6 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         self.config = config
         data = config.data
         shares = np.array([stage.shares for stage in config.stages])
-        if shares.min() < 0 or (shares.sum(1) <= 0).any():
-            raise ConfigError(f"{config.name}: the shares of a stage must not be negative, nor all zero")
-        if shares[:, 1:].any() and not data.photographs:
-            raise ConfigError(f"{config.name}: photographs and pasted clips need data.photographs")
         self.videos = None
         if shares[:, 0].any():
             seeds = range(data.seeds[0], data.seeds[1] + 1)

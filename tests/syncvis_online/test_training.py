@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(folder: Path, cache: Path, **changes: object) -> str:
     values = {**RUN, **changes}
-    values["data"] = {**RUN["data"], "cache": str(cache), **values["data"]}  # type: ignore[dict-item]
+    values["data"] = {**RUN["data"], "cache": str(cache), **changes.get("data", {})}  # type: ignore[dict-item]
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(values))
     return str(path)
@@ -135,14 +135,31 @@ def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stepz": 3}, "unknown key 'stepz'"),
-        ({"model": {"queries": 0}}, "queries must be at least 1"),
-        ({"criterion": {"dise": 1}}, r"\(criterion\): unknown key 'dise'"),
-        ({"stages": []}, "'stages' must be a list"),
-        ({"stages": [{"until": 1.0, "batch": 1, "wimdows": 1}]}, r"\(stage 1\): unknown key 'wimdows'"),
-        ({"stages": [{"until": 1.0}]}, r"\(stage 1\).*batch"),
+        ({"stepz": 3}, "run.yaml: stepz: unknown key"),
+        ({"seed": "abc"}, "seed: input should be a valid integer"),
+        ({"seed": True}, "seed: input should be a valid integer"),
+        ({"steps": 6.0}, "steps: input should be a valid integer"),
+        ({"model": None}, "model: expected keys and their values"),
+        ({"model": {"queries": 0}}, "model: queries must be at least 1"),
+        ({"model": {"channels": 16.0}}, "model.channels: input should be a valid integer"),
+        ({"model": {"mask_stride": 8}}, "model.mask_stride: input should be 2 or 4"),
+        ({"tracker": {"window_frames": "2"}}, "tracker.window_frames: input should be a valid integer"),
+        ({"criterion": {"dise": 1}}, "criterion.dise: unknown key"),
+        ({"optimizer": {"rate": float("inf")}}, "optimizer.rate: input should be a finite number"),
+        ({"data": {"size": [64, 90]}}, "data: size must be two multiples of 32"),
+        ({"data": {"seeds": [3]}}, "data.seeds"),
+        ({"data": {"seeds": [3, 2]}}, "data: seeds must be the first and the last"),
+        ({"data": {"video_frames": 2}}, "stages.1: its clips of 4 frames are longer than data.video_frames"),
+        ({"stages": []}, "stages must name at least one"),
+        ({"stages": [{"until": 1.0, "batch": 1, "wimdows": 1}]}, "stages.0.wimdows: unknown key"),
+        ({"stages": [{"until": 1.0}]}, "stages.0.batch: this key is required"),
+        ({"stages": [{"until": 0.9, "batch": 1}]}, "'until' must grow and end with 1.0"),
+        ({"stages": [{"until": 1.0, "batch": 3}], "processes": 2}, "batch must be a multiple of processes"),
+        ({"stages": [{"until": 1.0, "batch": 1, "strides": [3]}]}, "strides must not be longer"),
+        ({"stages": [{"until": 1.0, "batch": 1, "sub_clips": 2}]}, "must be shorter than window_frames"),
         ({"stages": [{"until": 1.0, "batch": 1, "shares": [0, 1, 0]}]}, "need data.photographs"),
         ({"stages": [{"until": 1.0, "batch": 1, "shares": [0, 0, 0]}]}, "shares of a stage"),
+        ({"stages": [{"until": 1.0, "batch": 1, "shares": [1]}]}, "stages.0.shares"),
     ],
 )
 def test_a_wrong_config_is_refused_before_any_work(
