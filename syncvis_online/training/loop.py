@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -23,12 +22,12 @@ from tqdm import tqdm
 
 from syncvis_online.checkpoint import initialize_model, save_model
 from syncvis_online.criterion import Criterion, Targets
-from syncvis_online.errors import ModelError
 from syncvis_online.model import SyncVIS
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
 from syncvis_online.training.peers import Peers, spawn
 from syncvis_online.training.samples import Samples, StepBatches
+from syncvis_online.training.state import read_state, what_decides, write_state
 
 log = logging.getLogger(__name__)
 SAVE_EVERY_S = 180.0
@@ -89,25 +88,23 @@ class Trainer:
         return self.folder / "state.pt"
 
     def resume(self) -> None:
-        """Go on from the folder's state, if there is one. Raises ModelError when it cannot be read."""
+        """Go on from the folder's state, if there is one, else start from `initialize`.
+
+        Raises ModelError when the one or the other cannot be used.
+        """
         if not self._state_path.is_file():
             if self.config.initialize:
                 self._initialize()
             return
-        try:
-            state = torch.load(self._state_path, map_location=self.device, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except Exception as error:
-            raise ModelError(
-                f"{self._state_path}: cannot resume from it ({str(error).splitlines()[0]})"
-            ) from error
+        state = read_state(self._state_path, self.config, self.device)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
 
     def _initialize(self) -> None:
         """Start from another model's tensors. Raises ModelError when there is no such checkpoint."""
         unused, missing = initialize_model(self.model, self.config.initialize)
-        if self.peers.first and (unused or missing):
+        if self.peers.count == 1 and (unused or missing):
             log.warning(
                 "%s: %d tensors find no place (%s), %d of the model start at random (%s)",
                 self.config.initialize,
@@ -119,19 +116,16 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state to resume from and the model so far, all or nothing each."""
-        state = {
+        values = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
         }
-        temporary = self._state_path.with_suffix(f".{os.getpid()}")
-        torch.save(state, temporary)
-        temporary.replace(self._state_path)
+        write_state(self._state_path, self.config, values)
         provenance = {
             "config": self.config.name,
-            "seed": self.config.seed,
-            "initialize": self.config.initialize,
+            "training": what_decides(self.config),
             "step": self.step,
             "steps": self.config.steps,
             "hours": round(self.elapsed_s / 3600, 2),
@@ -208,11 +202,15 @@ def train_from_config(
     """Train, or go on training, and return the path of the checkpoint.
 
     `minutes` ends this run, not the training: calling again with the same `output` goes on where it stopped.
-    Raises ConfigError and DataError before any work starts.
+    Raises ConfigError, ModelError and DataError before any work starts.
     """
     config = load_training_config(name_or_path, steps=steps)
     folder = output or Path("runs") / config.name
     folder.mkdir(parents=True, exist_ok=True)
+    if config.processes > 1:
+        Trainer(
+            config, folder, Peers(0, 1)
+        ).resume()  # what is wrong is said here, in one line, and not by each
     samples = Samples(config, progress=progress)
     deadline = time.monotonic() + (minutes * 60 if minutes is not None else float("inf"))
     if config.processes == 1:

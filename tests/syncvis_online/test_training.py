@@ -69,6 +69,39 @@ def test_a_damaged_state_is_refused_and_left_alone(tmp_path: Path, cache: Path) 
     assert state.stat().st_size == 1000
 
 
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"seed": 4}, "seed"),
+        ({"model": {**TINY.to_mapping(), "queries": 12}}, "model"),
+        ({"data": {"seeds": [0, 2]}}, "data"),
+    ],
+)
+def test_a_run_does_not_go_on_with_another_config(
+    tmp_path: Path, cache: Path, changes: dict[str, object], key: str
+) -> None:
+    train_from_config(config(tmp_path, cache, steps=1), output=tmp_path / "run", progress=False)
+    before = (tmp_path / "run" / "state.pt").read_bytes()
+    with pytest.raises(ModelError, match=f"state.pt: was made with another {key}"):
+        train_from_config(config(tmp_path, cache, **changes), output=tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "state.pt").read_bytes() == before
+    longer = train_from_config(config(tmp_path, cache, steps=2), output=tmp_path / "run", progress=False)
+    assert load_model(str(longer)).provenance["step"] == 2
+
+
+@pytest.mark.integration
+def test_two_processes_that_stop_and_resume_equal_two_that_do_not(tmp_path: Path, cache: Path) -> None:
+    path = config(tmp_path, cache, processes=2, steps=4)
+    whole = train_from_config(path, output=tmp_path / "whole", progress=False)
+    for _ in range(2):  # each call makes one step, then the rest
+        train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
+    parts = train_from_config(path, output=tmp_path / "parts", progress=False)
+    a, b = load_model(str(whole)), load_model(str(parts))
+    assert a.provenance["step"] == b.provenance["step"] == 4
+    for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
+        assert torch.equal(x, y), name
+
+
 def test_samples_are_the_same_in_every_run_and_differ_by_place(tmp_path: Path, cache: Path) -> None:
     loaded = load_training_config(config(tmp_path, cache))
     first, again = Samples(loaded, progress=False), Samples(loaded, progress=False)
