@@ -73,7 +73,7 @@ class CameraStatistics:
         self._published_at: deque[float] = deque(maxlen=recent)
         self._dropped: Counter[str] = Counter()
         self._received = self._processed = self._reconnects = self._subscribers = self._active_tracks = 0
-        self._up = False
+        self._up = self._went_down = False
         self._last_error: str | None = None
         metrics.add_camera(camera)
 
@@ -95,7 +95,8 @@ class CameraStatistics:
     def published(self, frame: TrackedFrame, latency_s: float) -> None:
         """A frame was handed to the subscribers, `latency_s` after its capture."""
         self._processed += 1
-        self._active_tracks = len(frame.tracks)
+        # Frames that were in work when the camera went down are answered after it.
+        self._active_tracks = 0 if self._went_down else len(frame.tracks)
         self._latencies_s.append(latency_s)
         self._published_at.append(self._monotonic())
         self._metrics.published.labels(self.camera).inc()
@@ -117,7 +118,7 @@ class CameraStatistics:
 
     def up(self, up: bool) -> None:
         """The camera delivers frames, or it does not. A camera that is down has no active tracks."""
-        self._up = up
+        self._up, self._went_down = up, not up
         self._metrics.camera_up.labels(self.camera).set(up)
         if not up:
             self._active_tracks = 0

@@ -154,10 +154,14 @@ class SlotTracker:
         config = self.config
         keep = found.visible & (found.score >= config.keep_score) & state.confirmed
         seen = self._without_duplicates(found, np.flatnonzero(keep), ())
-        wants = found.visible & (found.score >= config.birth_score) & ~state.confirmed
-        born: list[int] = []
+        candidates: list[int] = []
         if newest:  # a birth needs the newest frame, or an object that has just left would be born
+            wants = found.visible & (found.score >= config.birth_score) & ~state.confirmed
             candidates = self._without_duplicates(found, np.flatnonzero(wants), seen)
+        in_sight = self._in_sight(found, [*seen, *candidates])
+        seen, candidates = [j for j in seen if j in in_sight], [j for j in candidates if j in in_sight]
+        born: list[int] = []
+        if newest:
             hits = np.zeros_like(state.hits)
             hits[candidates] = state.hits[candidates] + 1
             born = [j for j in candidates if hits[j] >= config.min_hits]
@@ -195,6 +199,16 @@ class SlotTracker:
             if all(_iou(mask, found.inside[found.row[k]]) <= self.config.duplicate_iou for k in kept):
                 kept.append(int(j))
         return kept[len(taken) :]
+
+    def _in_sight(self, found: _Candidates, slots: list[int]) -> set[int]:
+        """Those of `slots` of whose mask at least `min_area` cells are left where each cell goes to the largest
+        logit: what is wholly behind others is not seen, and will not be answered.
+        """
+        if not slots:
+            return set()
+        rows = found.row[slots]
+        owner = np.where(found.inside[rows].any(0), found.logits[rows].argmax(0), -1)
+        return {j for i, j in enumerate(slots) if np.count_nonzero(owner == i) >= self.config.min_area}
 
     def _carry(self, state: TrackerState, after: Tensor, seen: Sequence[int]) -> TrackerState:
         """p of the slots that were seen is v after this window; a lost slot keeps its own, frozen."""

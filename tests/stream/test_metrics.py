@@ -38,6 +38,16 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_a_camera_that_is_down_has_no_active_tracks_whatever_was_still_in_work() -> None:
+    statistics = filled(Metrics(CollectorRegistry()), "yard")
+    statistics.up(False)
+    statistics.published(make_tracked(2, "yard", tracks=2), 0.1)
+    assert statistics.status().active_tracks == 0
+    statistics.up(True)
+    statistics.published(make_tracked(3, "yard", tracks=2), 0.1)
+    assert statistics.status().active_tracks == 2
+
+
 def test_status_and_metrics_say_the_same() -> None:
     registry = CollectorRegistry()
     status = filled(Metrics(registry), "yard").status()

@@ -28,6 +28,7 @@ class Seen:
     score: float
     label: int = 0
     columns: tuple[int, ...] = (0, 1)
+    logit: float = 30.0
 
 
 class World:
@@ -51,7 +52,7 @@ class World:
             logits[0, slot, seen.label] = np.log(seen.score)
             logits[0, slot, -1] = np.log(1 - seen.score)
             embeds[0, slot] = -30.0
-            embeds[0, slot, list(seen.columns)] = 30.0
+            embeds[0, slot, list(seen.columns)] = seen.logit
         maps = torch.eye(CELLS).view(1, 1, CELLS, 1, CELLS).expand(1, 1, CELLS, 2, CELLS)
         features = FrameFeatures((), (), maps, ())
         after = torch.full((1, SLOTS, TINY.channels), float(self.windows), dtype=torch.float64)
@@ -120,6 +121,17 @@ def test_an_empty_mask_is_not_seen() -> None:
     world.say(0.0, {3: Seen(0.9)})
     assert world.say(0.5, {3: Seen(0.9, columns=())}) == {}
     assert world.state.last_seen_s[3] == 0.0
+
+
+def test_what_is_wholly_behind_another_is_lost_not_seen() -> None:
+    """Its mask would be answered with no pixel; it keeps the query from when it was last in sight."""
+    world = World()
+    world.say(0.0, {3: Seen(0.9, columns=(0, 1)), 5: Seen(0.9, columns=(4, 5))})
+    bus = Seen(0.9, columns=(0, 1, 2, 3, 4, 5, 6))
+    assert set(world.say(0.1, {3: Seen(0.9, columns=(0, 1), logit=20.0), 5: bus})) == {2}
+    assert world.state.last_seen_s[3] == 0.0
+    assert (world.state.queries[3] == 1.0).all()
+    assert set(world.say(0.2, {3: Seen(0.9, columns=(0, 1), logit=40.0), 5: bus})) == {1, 2}
 
 
 def test_a_duplicate_is_not_born_and_the_better_of_two_tracks_is_answered() -> None:
