@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> None:
-    from stream.log import mask_text
+    from stream.sources import mask_text
 
     print(f"{PROGRAM}: error: {mask_text(' '.join(message.split()))}", file=sys.stderr)
 
@@ -77,7 +77,7 @@ def _complain(message: str) -> None:
 def _report_defect() -> None:
     import traceback
 
-    from stream.log import mask_text
+    from stream.sources import mask_text
 
     print(mask_text(traceback.format_exc()), end="", file=sys.stderr)
     _complain("this is a defect of the program; please report it with the lines above")

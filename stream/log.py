@@ -7,21 +7,12 @@ included. Modules log with `logging.getLogger(__name__)` and set up nothing.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 
-from stream.sources import mask_url
+from stream.sources import mask_text
 
 LEVELS = ("debug", "info", "warning", "error")
-
-# Up to the next white space: a password may hold any other sign.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+|[^\s'\"]+:[^\s'\"]+@[^\s'\"]+")
-
-
-def mask_text(text: str) -> str:
-    """The text with the password of every URL in it masked."""
-    return _URL.sub(lambda match: mask_url(match.group()), text)
 
 
 class MaskingFormatter(logging.Formatter):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stream.sources.factory import open_source
     from stream.sources.reader import cool_down, warm_up
     from stream.sources.supervisor import ReconnectPolicy, SourceObserver, Supervisor, reason_of
-    from stream.sources.urls import mask_url, scrub
+    from stream.sources.urls import mask_text, mask_url, scrub
 
 __all__ = [
     "DropCallback",
@@ -27,6 +27,7 @@ __all__ = [
     "SourceOptions",
     "Supervisor",
     "cool_down",
+    "mask_text",
     "mask_url",
     "open_source",
     "reason_of",
@@ -39,7 +40,7 @@ _HOMES = {
     "factory": ("open_source",),
     "reader": ("cool_down", "warm_up"),
     "supervisor": ("ReconnectPolicy", "SourceObserver", "Supervisor", "reason_of"),
-    "urls": ("mask_url", "scrub"),
+    "urls": ("mask_text", "mask_url", "scrub"),
 }
 
 

@@ -82,11 +82,13 @@ def stream_error(failure: Failure, url: str, *, live: bool) -> StreamError:
     A live path that is not found may be back in a moment (servers restart), so for live sources that is
     retryable.
     """
-    category, words = FAILURES.get(failure.name, ("unavailable", failure.text or failure.name))
+    # Only foreign words can hold a secret; ours must not suffer from a password that is one of them.
+    foreign: tuple[Category, str] = ("unavailable", scrub(failure.text or failure.name, url))
+    category, words = FAILURES.get(failure.name, foreign)
     if failure.timed_out and category in ("unavailable", "invalid"):
         # A server that accepts and then says nothing shows as invalid data at the deadline.
         category, words = "unavailable", "no answer in time"
-    message = f"{mask_url(url)}: {scrub(words, url)}"
+    message = f"{mask_url(url)}: {words}"
     if category == "not_found":
         return SourceNotFound(message, retryable=live)
     error: StreamError = _CLASSES[category](message)  # type: ignore[call-arg]

@@ -55,6 +55,12 @@ def password_of(url: str) -> str:
     return "" if parts is None else parts[1]
 
 
+def mask_text(text: str) -> str:
+    """The text with the password of every URL in it masked."""
+    # Up to the next white space: a password may hold any other sign.
+    return _URL_IN_TEXT.sub(lambda found: mask_url(found.group()), text)
+
+
 def scrub(text: str, url: str) -> str:
     """An error text about `url`, on one line, in which neither its password nor that of another URL is
     left."""
@@ -62,7 +68,7 @@ def scrub(text: str, url: str) -> str:
     password = password_of(url)
     for form in {password, unquote(password), quote(unquote(password), safe="")} - {""}:
         text = text.replace(form, _HIDDEN)
-    text = _URL_IN_TEXT.sub(lambda found: mask_url(found.group()), " ".join(text.split()))
+    text = mask_text(" ".join(text.split()))
     return _SECRET_FIELD.sub(rf"\g<1>{_HIDDEN}", text)
 
 
@@ -106,6 +112,9 @@ def parse_address(url: str) -> SourceAddress:
             f"source '{mask_url(url)}' cannot be opened: "
             "expected rtsp://, rtsps://, a file, /dev/videoN or synthetic:SEED"
         )
+    if _split_password(url) is not None and not url.startswith(("/", "./", "../")):
+        meant = mask_url("rtsp://" + _BEFORE_USER.sub("", url))
+        raise ConfigError(f"source '{mask_url(url)}' cannot be opened: did you mean {meant} ?")
     return SourceAddress("device" if re.fullmatch(r"/dev/video\d+", url) else "file", url, url)
 
 

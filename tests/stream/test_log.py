@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stream.log import MaskingFormatter, mask_text, set_up_logging
+from stream.log import MaskingFormatter, set_up_logging
+from stream.sources import mask_text
 
 no_deadline = hypothesis_settings(deadline=None)  # a busy machine is no failure
 

@@ -36,6 +36,11 @@ def test_every_failure_becomes_one_line_that_names_the_masked_url(name: str) -> 
     assert "\n" not in str(error)
 
 
+def test_our_own_words_survive_a_password_that_is_one_of_them() -> None:
+    error = stream_error(Failure("TimeoutError"), "rtsp://admin:time@cam/1", live=True)
+    assert str(error) == "rtsp://admin:***@cam/1: no answer in time"
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

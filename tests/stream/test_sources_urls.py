@@ -7,8 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stream.errors import ConfigError
-from stream.log import mask_text
-from stream.sources import mask_url, open_source, scrub
+from stream.sources import mask_text, mask_url, open_source, scrub
 from stream.sources.urls import parse_address
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789._-", min_size=0, max_size=12)
@@ -71,6 +70,13 @@ def test_kinds_of_addresses() -> None:
     assert synthetic is not None
     assert (synthetic.seed, synthetic.level, synthetic.fps) == (12, "easy", 12.5)
     assert (synthetic.size, synthetic.frames) == ((320, 192), 9)
+
+
+@pytest.mark.parametrize("address", ["admin:hunter2@cam/1", "rtsp:admin:hunter2@cam/1"])
+def test_an_address_that_forgot_its_scheme_is_told_so(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean rtsp://admin:\*\*\*@cam/1 \?"):
+        parse_address(address)
+    assert parse_address("./a:b@c.mp4").kind == "file"
 
 
 def test_the_password_is_not_in_the_repr_of_an_address() -> None:
