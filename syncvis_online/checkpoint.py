@@ -6,6 +6,7 @@ before anything is used.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -48,11 +49,17 @@ def resolve_model(name_or_path: str) -> Path:
     raise ModelError(f"no checkpoint '{name_or_path}': not a file, and none that ships (there are: {names})")
 
 
-def save_model(path: Path, model: SyncVIS, tracker: TrackerConfig, provenance: Mapping[str, Any]) -> None:
-    """Write parameters as float16 (running statistics as float32), all or nothing."""
+def save_model(
+    path: Path,
+    model: SyncVIS,
+    tracker: TrackerConfig,
+    provenance: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write parameters as `dtype` (running statistics as they are), all or nothing."""
     parameters = {name for name, _ in model.named_parameters()}
     tensors = {
-        name: tensor.detach().to("cpu", torch.float16 if name in parameters else tensor.dtype).contiguous()
+        name: tensor.detach().to("cpu", dtype if name in parameters else tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
     header = {
@@ -133,3 +140,25 @@ def initialize_model(model: SyncVIS, name_or_path: str) -> tuple[list[str], list
     fitting = {k: v for k, v in given.items() if k in wanted and v.shape == wanted[k].shape}
     model.load_state_dict(fitting, strict=False)
     return sorted(given.keys() - fitting.keys()), sorted(wanted.keys() - fitting.keys())
+
+
+def inspect_checkpoint(name_or_path: str) -> dict[str, Any]:
+    """What a checkpoint's file says, as plain values: config, tracker, provenance, size, checksum (SHA-256).
+
+    The whole of it is checked, as `load_model` does. Raises ModelError.
+    """
+    path = resolve_model(name_or_path)
+    checkpoint = load_model(str(path))
+    parameters = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        "parameters": parameters,
+        "classes": list(checkpoint.model.config.labels),
+        "model": checkpoint.model.config.to_mapping(),
+        "tracker": checkpoint.tracker.to_mapping(),
+        "provenance": dict(checkpoint.provenance),
+    }

@@ -39,8 +39,16 @@ class ModelConfig(_Validated):
 
     labels: tuple[str, ...] = LABELS
     backbone: str = "resnet18"
+    """One of `syncvis_online.backbones.BACKBONES`."""
     backbone_width: float = 0.5
-    pixel_decoder: str = "fpn"
+    """Scales the channels of resnet18; the others have their published width."""
+    drop_path: float = 0.0
+    """Stochastic depth of Swin's last block in training; it grows to it from zero over the blocks."""
+    pixel_decoder: Literal["fpn", "deformable"] = "fpn"
+    """The light one, or Mask2Former's multi-scale deformable attention."""
+    pixel_decoder_layers: int = 6
+    pixel_decoder_ffn_channels: int = 1024
+    """Layers and FFN of the deformable pixel decoder."""
     channels: int = 128
     mask_channels: int = 64
     mask_stride: Literal[2, 4] = 4
@@ -64,6 +72,14 @@ class ModelConfig(_Validated):
         require(self.channels % 4 == 0, "channels must be a multiple of 4 (2-D sine encoding)")
         for name in ("channels", "mask_channels", "queries", "layers", "heads", "ffn_channels"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for name in ("pixel_decoder_layers", "pixel_decoder_ffn_channels"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        require(
+            self.pixel_decoder == "fpn" or self.channels % 32 == 0,
+            "channels must be a multiple of 32 for the deformable pixel decoder (group normalisation)",
+        )
+        require(0.0 <= self.drop_path < 1.0, "drop_path must be in [0, 1)")
+        require(self.backbone_width > 0.0, "backbone_width must be greater than 0")
         require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")
         require(1 <= self.synchronize_top_k <= self.queries, "synchronize_top_k must be in [1, queries]")
         require(self.mask_stride in (2, 4), "mask_stride must be 2 or 4")
@@ -91,6 +107,8 @@ class TrackerConfig(_Validated):
     """A mask that overlaps a better one by more is a duplicate."""
     min_area: int = 4
     """Smallest mask that counts as seen, in cells of the mask features."""
+    association: Literal["propagate", "cosine"] = "propagate"
+    """How a window's queries are those of the windows before: see syncvis_online.association."""
     carry: bool = True
     """Carry video queries from window to window; False starts every window from the learned queries."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from syncvis_online.backbones import build_backbone
 from syncvis_online.config import ModelConfig
 from syncvis_online.decoder import DecoderOutput, SynchronizedDecoder
-from syncvis_online.errors import ConfigError
+from syncvis_online.deformable import DeformablePixelDecoder
 from syncvis_online.features import FrameFeatures
 from syncvis_online.pixel_decoder import FPNPixelDecoder
 
@@ -28,18 +28,26 @@ class SyncVIS(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        if config.pixel_decoder != "fpn":
-            raise ConfigError(f"unknown pixel decoder '{config.pixel_decoder}' (there is: fpn)")
         self.config = config
-        self.backbone = build_backbone(config.backbone, config.backbone_width)
-        self.pixel_decoder = FPNPixelDecoder(
-            self.backbone.channels, config.channels, config.mask_channels, config.heads, config.mask_stride
-        )
+        self.backbone = build_backbone(config.backbone, config.backbone_width, config.drop_path)
+        self.pixel_decoder = self._pixel_decoder()
         self.decoder = SynchronizedDecoder(config)
         self.propagate = nn.Linear(config.channels, config.channels, bias=False)  # W_v
         nn.init.zeros_(self.propagate.weight)
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+
+    def _pixel_decoder(self) -> nn.Module:
+        config = self.config
+        sizes = (config.channels, config.mask_channels, config.heads, config.mask_stride)
+        if config.pixel_decoder == "fpn":
+            return FPNPixelDecoder(self.backbone.channels, *sizes)
+        return DeformablePixelDecoder(
+            self.backbone.channels,
+            *sizes,
+            layers=config.pixel_decoder_layers,
+            ffn_channels=config.pixel_decoder_ffn_channels,
+        )
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """Pictures (B, 3, H, W), RGB, 0 to 255, H and W multiples of 32 -> features with axes (B, ...)."""

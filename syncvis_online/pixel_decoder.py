@@ -7,7 +7,7 @@ cells of 1/4 are too coarse for a bicycle, whatever the model (docs/model.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +21,24 @@ LEVEL_STRIDES = (32, 16, 8)
 """Strides of the multi-scale maps, in the order in which the decoder's layers use them."""
 
 
-class _Detail(nn.Module):
+def check_mask_stride(channels: Mapping[int, int], mask_stride: int) -> None:
+    """Raise ConfigError when a backbone with these maps cannot give mask features of that stride."""
+    if mask_stride not in channels:
+        raise ConfigError(f"mask_stride {mask_stride}: the backbone has no map of that stride")
+
+
+def frame_features(
+    levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], masks: Tensor
+) -> FrameFeatures:
+    """The features of frames, with their mask features (B, Cm, h, w) resized to the levels too."""
+    height = LEVEL_STRIDES[-1] // 4 * sizes[-1][0]
+    # Averaged to 1/4 first: bilinear sampling of a finer map would look at single cells.
+    coarse = masks if masks.shape[-2] == height else F.avg_pool2d(masks, 2)
+    level_masks = (F.interpolate(coarse, size=s, mode="bilinear", align_corners=False) for s in sizes)
+    return FrameFeatures(tuple(levels), tuple(sizes), masks, tuple(x.flatten(2) for x in level_masks))
+
+
+class MaskRefinement(nn.Module):
     """Mask features at 1/2: those at 1/4, enlarged, and what the backbone's first map adds to them.
 
     The addition starts at zero, so that weights trained at 1/4 go on from what they gave.
@@ -56,8 +73,7 @@ class FPNPixelDecoder(nn.Module):
         self, inputs: Mapping[int, int], channels: int, mask_channels: int, heads: int, mask_stride: int
     ) -> None:
         super().__init__()
-        if mask_stride not in inputs:
-            raise ConfigError(f"mask_stride {mask_stride}: the backbone has no map of that stride")
+        check_mask_stride(inputs, mask_stride)
         coarse = [inputs[stride] for stride in LEVEL_STRIDES]
         self.context = nn.TransformerEncoderLayer(
             channels, heads, channels * 4, dropout=0.0, batch_first=True
@@ -69,7 +85,7 @@ class FPNPixelDecoder(nn.Module):
         self.mask_lateral = conv_norm(inputs[4], width, 1)
         self.mask_output = conv_norm(width, width, 3)
         self.mask_features = nn.Conv2d(width, mask_channels, 1)
-        self.detail = _Detail(inputs[2], width, mask_channels) if mask_stride == 2 else None
+        self.detail = MaskRefinement(inputs[2], width, mask_channels) if mask_stride == 2 else None
 
     def _with_context(self, x: Tensor) -> Tensor:
         _, channels, height, width = x.shape
@@ -95,9 +111,4 @@ class FPNPixelDecoder(nn.Module):
         masks = self.mask_features(x)
         if self.detail is not None:
             masks = self.detail(masks, x, maps[2])
-        # Averaged to 1/4 first: bilinear sampling of a finer map would look at single cells.
-        coarse = masks if self.detail is None else F.avg_pool2d(masks, 2)
-        level_masks = [
-            F.interpolate(coarse, size=s, mode="bilinear", align_corners=False).flatten(2) for s in sizes
-        ]
-        return FrameFeatures(tuple(levels), tuple(sizes), masks, tuple(level_masks))
+        return frame_features(levels, sizes, masks)

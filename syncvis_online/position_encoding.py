@@ -17,7 +17,7 @@ def sine_position_encoding(
     half of the channels encodes y, the second x.
     """
     half = channels // 2
-    frequency = 10000.0 ** (2 * (torch.arange(half, device=device) // 2) / half)
+    frequency = 10000.0 ** (2 * (torch.arange(half, device=device, dtype=torch.float64) // 2) / half)
 
     def axis(cells: int) -> Tensor:
         position = (

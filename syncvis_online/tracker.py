@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syncvis_online.association import ASSOCIATIONS
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.features import FrameFeatures
@@ -78,6 +79,7 @@ class SlotTracker:
     def __init__(self, model: SyncVIS, config: TrackerConfig) -> None:
         self.model = model
         self.config = config
+        self.association = ASSOCIATIONS[config.association]
 
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen: every slot free, its query the learned one."""
@@ -88,8 +90,9 @@ class SlotTracker:
 
     @torch.inference_mode()
     def decode(self, features: FrameFeatures, states: Sequence[TrackerState]) -> DecoderOutput:
-        """Decode B windows (B, T, ...), each from its stream's carried queries."""
-        return self.model.decode(features, self.model.carry(torch.stack([s.queries for s in states])))
+        """Decode B windows (B, T, ...), each from its stream's state."""
+        carried = torch.stack([s.queries for s in states])
+        return self.model.decode(features, self.association.start(self.model, carried))
 
     @torch.inference_mode()
     def update(
@@ -106,10 +109,15 @@ class SlotTracker:
         `times_s`: the stream's time of each frame of the window, seconds, oldest first.
         """
         prediction = output.layers[-1].video
-        probability = prediction.logits[row].float().softmax(-1)[:, :-1].cpu().numpy()
+        of_slots = torch.from_numpy(self.association.assign(state.queries, output.video_queries[row])).to(
+            state.queries.device
+        )
+        logits, embeds = prediction.logits[row][of_slots], prediction.embeds[row][of_slots]
+        after = output.video_queries[row][of_slots]
+        probability = logits.float().softmax(-1)[:, :-1].cpu().numpy()
         answered: list[list[Detection]] = []
         for t in range(len(times_s) - answers, len(times_s)):
-            candidates = self._candidates(probability, prediction.embeds[row], features.mask_features[row, t])
+            candidates = self._candidates(probability, embeds, features.mask_features[row, t])
             state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
             answered.append(
                 [
@@ -122,7 +130,7 @@ class SlotTracker:
                     for j in seen
                 ]
             )
-            state = self._carry(state, output.video_queries[row], seen)
+            state = self._carry(state, after, seen)
         return answered, state
 
     def _candidates(self, probability: NDArray[np.float32], embeds: Tensor, maps: Tensor) -> _Candidates:
@@ -212,10 +220,13 @@ class SlotTracker:
 
     def _carry(self, state: TrackerState, after: Tensor, seen: Sequence[int]) -> TrackerState:
         """p of the slots that were seen is v after this window; a lost slot keeps its own, frozen."""
-        if not self.config.carry or not seen:
+        taking = set(seen)
+        if self.association.carries_free:
+            taking.update(np.flatnonzero(~state.confirmed).tolist())
+        if not self.config.carry or not taking:
             return state
         queries = state.queries.clone()
-        index = torch.as_tensor(list(seen), device=after.device)
+        index = torch.as_tensor(sorted(taking), device=after.device)
         queries[index] = after[index]
         return replace(state, queries=queries)
 
