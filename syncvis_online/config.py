@@ -57,12 +57,20 @@ class ModelConfig(_Validated):
     layers: int = 3
     heads: int = 4
     ffn_channels: int = 512
+    structure: Literal["synchronous", "cascade", "video_only"] = "synchronous"
+    """Frame and video queries side by side (SyncVIS), one after the other, or video queries alone."""
+    synchronize: Literal["both", "frame_to_video", "video_to_frame"] = "both"
+    """Directions of the exchange between the branches (synchronous only)."""
+    synchronize_order: Literal["frame_first", "video_first"] = "frame_first"
+    """Which direction comes first; the paper's figure: frame to video."""
     synchronize_weight: float = 0.05
     """lambda: the share of the other branch in each aggregation (synchronized video-frame modeling)."""
     synchronize_top_k: int = 10
     """Nk: how many queries of each frame (and of the video) the other branch sees."""
     confidence: Literal["top2", "top1"] = "top2"
     """Confidence of a query: sum of its two largest foreground softmax scores, or the largest."""
+    similarity: bool = False
+    """Two projections for the similarity loss (CriterionConfig.similarity); inference does not use them."""
     short_side: int = 192
 
     def __post_init__(self) -> None:
@@ -79,11 +87,14 @@ class ModelConfig(_Validated):
             "channels must be a multiple of 32 for the deformable pixel decoder (group normalisation)",
         )
         require(0.0 <= self.drop_path < 1.0, "drop_path must be in [0, 1)")
+        require(
+            not self.similarity or self.structure == "synchronous",
+            "similarity needs the synchronous structure",
+        )
         require(self.backbone_width > 0.0, "backbone_width must be greater than 0")
         require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")
         require(1 <= self.synchronize_top_k <= self.queries, "synchronize_top_k must be in [1, queries]")
         require(self.mask_stride in (2, 4), "mask_stride must be 2 or 4")
-        require(self.confidence in ("top2", "top1"), "confidence must be 'top2' or 'top1'")
         require(self.short_side >= 32 and self.short_side % 32 == 0, "short_side must be a multiple of 32")
 
 

@@ -76,6 +76,8 @@ class CriterionConfig:
     bce: float = 5.0
     dice: float = 5.0
     frame: float = 1.0
+    similarity: float = 0.0
+    """Weight of the contrastive loss between frame and video queries of one instance (VITA; 0.5 there)."""
     pilot: float = 0.0
     """Weight of the terms of `Criterion.pilot`, ours: a small model trained from nothing needs them."""
     auxiliary_pool: int = 1
@@ -87,7 +89,7 @@ class CriterionConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
-        for name in ("label", "no_object", "bce", "dice", "frame", "pilot", "points"):
+        for name in ("label", "no_object", "bce", "dice", "frame", "similarity", "pilot", "points"):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         require(self.auxiliary_pool >= 1, "auxiliary_pool must be at least 1")
         require(self.oversample >= 1.0, "oversample must be at least 1")
@@ -140,22 +142,51 @@ class Criterion:
         B, T = features.mask_features.shape[:2]
         D, N = len(output.layers), output.video_queries.shape[1]
         losses: dict[str, Tensor] = {}
-        # A frame's own queries see a window of one frame, and start anew on each.
-        frame = BranchPrediction(
-            torch.stack([p.frame.logits for p in output.layers]).flatten(1, 2),
-            torch.stack([p.frame.embeds for p in output.layers]).flatten(1, 2),
-        )
         maps, coarse = features.mask_features, features.level_masks[2].float()
-        one_by_one = (maps.flatten(0, 1)[:, None], coarse.flatten(0, 1)[:, None])
-        fresh = no_assignments(D, B * T, N)
-        self._branch(losses, "frame", frame, *one_by_one, features.sizes[2], targets.one_by_one(), fresh)
+        frames = [p.frame for p in output.layers if p.frame is not None]
+        if frames:  # a frame's own queries see a window of one frame, and start anew on each
+            frame = BranchPrediction(
+                torch.stack([p.logits for p in frames]).flatten(1, 2),
+                torch.stack([p.embeds for p in frames]).flatten(1, 2),
+            )
+            one_by_one = (maps.flatten(0, 1)[:, None], coarse.flatten(0, 1)[:, None])
+            fresh = no_assignments(D, B * T, N)
+            of_frames = self._branch(
+                losses, "frame", frame, *one_by_one, features.sizes[2], targets.one_by_one(), fresh
+            )
         video = BranchPrediction(
             torch.stack([p.video.logits for p in output.layers]),
             torch.stack([p.video.embeds for p in output.layers]),
         )
         held = no_assignments(D, B, N) if previous is None else previous
         held = self._branch(losses, "video", video, maps, coarse, features.sizes[2], targets, held)
+        if self.config.similarity:
+            self._similarity_terms(losses, output, of_frames.reshape(D, B, T, N), held, targets)
         return losses, held
+
+    def _similarity_terms(
+        self,
+        losses: dict[str, Tensor],
+        output: DecoderOutput,
+        of_frames: Assignments,
+        of_video: Assignments,
+        targets: Targets,
+    ) -> None:
+        """For each instance on each frame that shows it: among the frame's queries, its own is the most like the
+        video query that holds it (cross-entropy over the frame's queries). of_frames (D, B, T, N): the instance that
+        each frame query was matched to.
+        """
+        present = targets.present().transpose(1, 2).cpu().numpy()  # (B, T, I)
+        for d, layer in enumerate(output.layers):
+            assert layer.similarity is not None
+            alike = of_frames[d][..., :, None] == of_video[d][:, None, None, :]  # (B, T, N, N)
+            alike &= of_frames[d][..., :, None] >= 0
+            b, t, frame_query, video_query = np.nonzero(alike)
+            shown = present[b, t, of_frames[d][b, t, frame_query]]
+            index = [torch.from_numpy(x[shown]) for x in (b, t, video_query, frame_query)]
+            rows = layer.similarity.transpose(2, 3)[index[0], index[1], index[2]].float()
+            term = F.cross_entropy(rows, index[3].to(rows.device), reduction="sum")
+            losses[f"similarity.both.{d}"] = self.config.similarity * term / max(1, len(rows))
 
     def pilot(
         self, features: FrameFeatures, targets: Targets, predict: Callable[[Tensor], BranchPrediction]

@@ -1,14 +1,16 @@
 """The synchronized decoder (SyncVIS): frame queries and video queries in one set of layers.
 
 Each layer's {masked cross-attention, self-attention, FFN} serves both branches; then each branch takes a share
-lambda of the other's most confident queries. Knows nothing of windows before or after: carried queries arrive
-as `video_queries`.
+lambda of the other's most confident queries. The structures that the paper compares with are here too: frame queries
+first and video queries made of them (cascade), and video queries alone. Knows nothing of windows before or after:
+carried queries arrive as `video_queries`.
 
 Axis letters: B windows, T frames, N queries, C channels, K classes, S tokens of a level, Cm mask channels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,10 +37,12 @@ class BranchPrediction:
 
 @dataclass(frozen=True, slots=True)
 class LayerPrediction:
-    """Both branches' predictions at one depth; depth 0 is before the first layer."""
+    """Both branches' predictions at one depth; depth 0 is before the first layer. No frame branch: None."""
 
-    frame: BranchPrediction
+    frame: BranchPrediction | None
     video: BranchPrediction
+    similarity: Tensor | None = None
+    """Logits (B, T, N, N) of a frame query (third axis) and a video query (last) being one instance; for the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,19 @@ class SynchronizedLayer(nn.Module):
         x = self.ffn_norm(x + self.ffn(x)).unflatten(0, (B, T + 1))
         return x[:, :T], x[:, T]
 
+    def alone(
+        self, x: Tensor, position: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None
+    ) -> Tensor:
+        """CA, SA and FFN of sets of queries (G, N, C) with their `position` (N, C), over (G, S, C) tokens."""
+        attention = self.cross_attention
+        mixed = attention.attend(
+            attention.query(x + position), attention.key(keys), attention.value(values), blocked
+        )
+        x = self.cross_norm(x + attention.output(mixed))
+        x = self.self_norm(x + self.self_attention(x + position, x + position, x))
+        out: Tensor = self.ffn_norm(x + self.ffn(x))
+        return out
+
     def aggregate_frames(self, f: Tensor, v: Tensor, frame_logits: Tensor) -> Tensor:
         """frame -> video: v <- (1-lambda) v + lambda MHA(FFN_v(v), R_f, R_f)."""
         weight = self.config.synchronize_weight
@@ -221,6 +238,8 @@ class SynchronizedDecoder(nn.Module):
         self.norm = nn.LayerNorm(C)
         self.class_head = nn.Linear(C, len(config.labels) + 1)
         self.mask_head = mlp(C, C, C, config.mask_channels)
+        if config.similarity:
+            self.similarity_frame, self.similarity_video = nn.Linear(C, C), nn.Linear(C, C)
 
     def predict(self, queries: Tensor) -> BranchPrediction:
         """Heads: class logits and mask embeddings of any set of queries (..., N, C)."""
@@ -232,6 +251,15 @@ class SynchronizedDecoder(nn.Module):
         logits: Tensor = self.class_head(self.norm(queries))
         return logits
 
+    def _both(self, f: Tensor, v: Tensor) -> LayerPrediction:
+        """Predictions of both branches, f (B, T, N, C) and v (B, N, C)."""
+        frame, video = self.predict(f), self.predict(v)
+        if not self.config.similarity:
+            return LayerPrediction(frame, video)
+        of_frames, of_video = self.similarity_frame(self.norm(f)), self.similarity_video(self.norm(v))
+        scale = f.shape[-1] ** -0.5
+        return LayerPrediction(frame, video, scale * of_frames @ of_video[:, None].transpose(-1, -2))
+
     def _tokens(self, features: FrameFeatures, level: int) -> tuple[Tensor, Tensor]:
         values = features.levels[level] + self.level_embedding[level]
         height, width = features.sizes[level]
@@ -240,22 +268,33 @@ class SynchronizedDecoder(nn.Module):
         )
         return values + position, values
 
-    def _blocked(
-        self, prediction: LayerPrediction, features: FrameFeatures, level: int
-    ) -> tuple[Tensor, Tensor]:
-        """Attention masks of both branches at a level, from their own predictions; no gradient passes."""
-        with torch.no_grad():
-            maps = features.level_masks[level]  # (B, T, Cm, S)
-            frame = prediction.frame.embeds @ maps  # (B, T, N, S)
-            video = prediction.video.embeds[:, None] @ maps
-            video = video.transpose(1, 2).flatten(2)  # (B, N, T*S)
-            return blocked_by(frame.flatten(0, 1)), blocked_by(video)
+    @staticmethod
+    @torch.no_grad()
+    def _blocked_frames(embeds: Tensor, features: FrameFeatures, level: int) -> Tensor:
+        """The frame branch's attention masks at a level, from its own prediction (B, T, N, Cm): (B*T, N, S)."""
+        return blocked_by((embeds @ features.level_masks[level]).flatten(0, 1))
+
+    @staticmethod
+    @torch.no_grad()
+    def _blocked_video(embeds: Tensor, features: FrameFeatures, level: int) -> Tensor:
+        """The video branch's attention masks at a level, from its own prediction (B, N, Cm): (B, N, T*S)."""
+        return blocked_by((embeds[:, None] @ features.level_masks[level]).transpose(1, 2).flatten(2))
 
     def _synchronize(self, layer: SynchronizedLayer, f: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Both directions, or one; the second sees what the first has made."""
         if self.config.synchronize_weight == 0.0:
             return f, v
-        v = layer.aggregate_frames(f, v, self.classify(f))
-        return layer.aggregate_video(f, v, self.classify(v)), v
+        steps = ["frame_to_video", "video_to_frame"]
+        if self.config.synchronize_order == "video_first":
+            steps.reverse()
+        for step in steps:
+            if self.config.synchronize not in ("both", step):
+                continue
+            if step == "frame_to_video":
+                v = layer.aggregate_frames(f, v, self.classify(f))
+            else:
+                f = layer.aggregate_video(f, v, self.classify(v))
+        return f, v
 
     def forward(self, features: FrameFeatures, video_queries: Tensor | None = None) -> DecoderOutput:
         """Decode windows.
@@ -266,13 +305,59 @@ class SynchronizedDecoder(nn.Module):
         B, T = features.mask_features.shape[:2]
         f = self.frame_query.expand(B, T, -1, -1)
         v = self.video_query.expand(B, -1, -1) if video_queries is None else video_queries
-        predictions = [LayerPrediction(self.predict(f), self.predict(v))]
-        for i, layer in enumerate(self.layers):
-            assert isinstance(layer, SynchronizedLayer)
-            level = i % 3
-            blocked = self._blocked(predictions[-1], features, level)
-            position = (self.frame_position, self.video_position)
+        if self.config.structure == "synchronous":
+            return self._synchronous(features, f, v)
+        if self.config.structure == "cascade":
+            return self._cascade(features, f, v)
+        return self._video_only(features, v)
+
+    def _synchronous(self, features: FrameFeatures, f: Tensor, v: Tensor) -> DecoderOutput:
+        """SyncVIS: both branches side by side, exchanging after every layer."""
+        position = (self.frame_position, self.video_position)
+        predictions = [self._both(f, v)]
+        for i, layer in enumerate(self._layers()):
+            level, last = i % 3, predictions[-1]
+            assert last.frame is not None
+            blocked = (
+                self._blocked_frames(last.frame.embeds, features, level),
+                self._blocked_video(last.video.embeds, features, level),
+            )
             f, v = layer(f, v, position, self._tokens(features, level), blocked)
             f, v = self._synchronize(layer, f, v)
-            predictions.append(LayerPrediction(self.predict(f), self.predict(v)))
+            predictions.append(self._both(f, v))
         return DecoderOutput(tuple(predictions), v)
+
+    def _cascade(self, features: FrameFeatures, f: Tensor, v: Tensor) -> DecoderOutput:
+        """The cascade that the paper compares with, as in VITA (Heo et al., NeurIPS 2022): frame queries run through
+        all layers by themselves, then video queries through all layers over the frames' finished queries.
+        """
+        B, T, N, C = f.shape
+        frames = [self.predict(f)]
+        for i, layer in enumerate(self._layers()):
+            keys, values = self._tokens(features, i % 3)
+            blocked = self._blocked_frames(frames[-1].embeds, features, i % 3)
+            keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+            f = layer.alone(f.flatten(0, 1), self.frame_position, keys, values, blocked).view(B, T, N, C)
+            frames.append(self.predict(f))
+        values = f.flatten(1, 2)
+        keys = (f + self.frame_position).flatten(1, 2)
+        videos = [self.predict(v)]
+        for layer in self._layers():
+            v = layer.alone(v, self.video_position, keys, values, None)
+            videos.append(self.predict(v))
+        return DecoderOutput(tuple(LayerPrediction(*pair) for pair in zip(frames, videos, strict=True)), v)
+
+    def _video_only(self, features: FrameFeatures, v: Tensor) -> DecoderOutput:
+        """Video queries alone, as in Mask2Former-VIS (Cheng et al., arXiv 2112.10764)."""
+        videos = [self.predict(v)]
+        for i, layer in enumerate(self._layers()):
+            keys, values = self._tokens(features, i % 3)
+            blocked = self._blocked_video(videos[-1].embeds, features, i % 3)
+            v = layer.alone(v, self.video_position, keys.flatten(1, 2), values.flatten(1, 2), blocked)
+            videos.append(self.predict(v))
+        return DecoderOutput(tuple(LayerPrediction(None, video) for video in videos), v)
+
+    def _layers(self) -> Iterator[SynchronizedLayer]:
+        for layer in self.layers:
+            assert isinstance(layer, SynchronizedLayer)
+            yield layer

@@ -20,8 +20,8 @@ class StageConfig:
 
     `windows` consecutive windows of `window_frames` frames with carried queries (docs/model.md);
     one window is training without carrying. `strides`: drawn from for each step. `sub_clips` > 0 also decodes
-    the adjacent sub-clips of that many frames, and `random_sub_clips` random ones, of each window, by themselves
-    (synchronized embedding optimization); then `windows` must be 1.
+    the adjacent sub-clips of that many frames, and `random_sub_clips` random ones (null: all there are), of each
+    window, by themselves (synchronized embedding optimization); then `windows` must be 1.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -33,7 +33,7 @@ class StageConfig:
     strides: tuple[int, ...] = (1,)
     spacings: tuple[int, ...] = (1, 2)
     sub_clips: int = 0
-    random_sub_clips: int = 4
+    random_sub_clips: int | None = 4
     shares: tuple[float, float, float] = (1.0, 0.0, 0.0)
     """Relative shares of synthetic videos, photographs with slight motion, and pasted clips."""
 
@@ -46,7 +46,7 @@ class StageConfig:
             values = getattr(self, name)
             require(len(values) > 0 and min(values) >= 1, f"{name} must name whole numbers from 1 on")
         require(max(self.strides) <= self.window_frames, "strides must not be longer than window_frames")
-        require(min(self.sub_clips, self.random_sub_clips) >= 0, "sub-clips must not be negative")
+        require(min(self.sub_clips, self.random_sub_clips or 0) >= 0, "sub-clips must not be negative")
         require(
             not self.sub_clips or (self.windows == 1 and self.sub_clips < self.window_frames),
             "sub_clips needs windows: 1, and must be shorter than window_frames",
@@ -141,6 +141,10 @@ class TrainingConfig:
         require(len(self.stages) > 0, "stages must name at least one stage")
         ends = [stage.until for stage in self.stages]
         require(ends == sorted(set(ends)) and ends[-1] == 1.0, "stages: 'until' must grow and end with 1.0")
+        require(
+            self.model.similarity == (self.criterion.similarity > 0),
+            "model.similarity and criterion.similarity must both be there, or neither",
+        )
         for i, stage in enumerate(self.stages):
             require(stage.batch % self.processes == 0, f"stages.{i}: batch must be a multiple of processes")
             require(

@@ -54,8 +54,8 @@ def _seen(held: Assignments, targets: Targets) -> Tensor:
     return torch.from_numpy(seen).to(targets.masks.device)
 
 
-def sub_clips(frames: int, size: int, extra: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
-    """Sub-clips of `size` frames: the adjacent ones, and at most `extra` random other combinations."""
+def sub_clips(frames: int, size: int, extra: int | None, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Sub-clips of `size` frames: the adjacent ones, and at most `extra` random other combinations (None: all)."""
     adjacent = [tuple(range(i, i + size)) for i in range(frames - size + 1)]
     others = [c for c in combinations(range(frames), size) if c not in adjacent]
     drawn = rng.permutation(len(others))[:extra]

@@ -21,7 +21,6 @@ from transformers import (
 
 from syncvis_online.checkpoint import load_model
 from syncvis_online.conversion import Conversion, convert_tensors, import_weights
-from syncvis_online.decoder import LayerPrediction
 from syncvis_online.errors import ModelError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
@@ -115,18 +114,16 @@ class Injected:
     def __init__(self, model: SyncVIS, masks: Sequence[torch.Tensor], *, inject: bool) -> None:
         self.masks, self.inject = iter(masks), inject
         self.flipped = self.bits = 0
-        self._own = model.decoder._blocked
-        model.decoder._blocked = self  # type: ignore[method-assign, assignment]
+        self._own = model.decoder._blocked_frames
+        model.decoder._blocked_frames = self  # type: ignore[method-assign, assignment]
 
-    def __call__(
-        self, prediction: LayerPrediction, features: FrameFeatures, level: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        own = self._own(prediction, features, level)
-        theirs = next(self.masks).unflatten(0, (own[0].shape[0], -1))[:, 0]  # the same for every head
+    def __call__(self, embeds: torch.Tensor, features: FrameFeatures, level: int) -> torch.Tensor:
+        own = self._own(embeds, features, level)
+        theirs = next(self.masks).unflatten(0, (own.shape[0], -1))[:, 0]  # the same for every head
         theirs = theirs & ~theirs.all(-1, keepdim=True)
-        self.flipped += int((own[0] != theirs).sum())
+        self.flipped += int((own != theirs).sum())
         self.bits += theirs.numel()
-        return (theirs, theirs) if self.inject else own
+        return theirs if self.inject else own
 
 
 def in_single_precision(

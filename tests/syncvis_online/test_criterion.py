@@ -187,6 +187,27 @@ def test_an_empty_clip_trains_the_classes_only() -> None:
     assert model.decoder.class_head.weight.grad.abs().sum() > 0
 
 
+def test_similarity_asks_for_the_frame_query_of_the_same_instance() -> None:
+    wanted = targets()
+    features, output = perfect(wanted)
+    same = torch.eye(5).expand(2, 2, 5, 5) * 30.0  # query i is instance i in both branches
+    criterion = Criterion(CriterionConfig(points=0, similarity=0.5))
+
+    def loss(similarity: torch.Tensor) -> float:
+        layers = tuple(replace(layer, similarity=similarity) for layer in output.layers)
+        losses, _ = criterion(features, replace(output, layers=layers), wanted)
+        return float(losses["similarity.both.1"])
+
+    assert loss(same) < 1e-6
+    assert loss(torch.zeros(2, 2, 5, 5)) == pytest.approx(0.5 * np.log(5))
+    assert loss(same.roll(1, dims=2)) > 5.0
+    hidden = same.clone()
+    hidden[:, -1, :, 2] = -same[
+        :, -1, :, 2
+    ]  # the third instance is not on the last frame: nothing is asked there
+    assert loss(hidden) < 1e-6
+
+
 def test_sub_clips_are_adjacent_and_at_most_so_many_others() -> None:
     clips = sub_clips(4, 2, 2, np.random.default_rng(0))
     assert clips[:3] == [(0, 1), (1, 2), (2, 3)]
@@ -194,6 +215,7 @@ def test_sub_clips_are_adjacent_and_at_most_so_many_others() -> None:
     assert set(clips[3:]) <= {(0, 2), (0, 3), (1, 3)}
     assert sub_clips(3, 2, 4, np.random.default_rng(0)) == [(0, 1), (1, 2), (0, 2)]
     assert len(sub_clips(8, 3, 4, np.random.default_rng(0))) == 6 + 4
+    assert len(sub_clips(8, 3, None, np.random.default_rng(0))) == 56
 
 
 def test_every_sub_clip_is_decoded_by_itself_with_half_weight() -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from syncvis_online.decoder import blocked_by, confidence, most_confident
+from syncvis_online.config import ModelConfig
+from syncvis_online.decoder import DecoderOutput, blocked_by, confidence, most_confident
 from syncvis_online.model import SyncVIS
 from tests.syncvis_online.models import TINY, pictures, tiny_model
 
@@ -118,6 +119,67 @@ def test_aggregation_takes_the_stated_share() -> None:
         reference = torch.cat(chosen)[None]
         wanted = 0.8 * v + 0.2 * layer.frame_to_video(layer.video_ffn(v), reference, reference)
         torch.testing.assert_close(layer.aggregate_frames(f, v, logits), wanted)
+
+
+@torch.inference_mode()
+def decoded(config: ModelConfig, frames: int = 2) -> DecoderOutput:
+    model = tiny_model(config=config)
+    return model.decode(model.encode(batch(frames)).windows(torch.arange(frames)[None]))
+
+
+def test_the_structures_are_parts_of_each_other() -> None:
+    """Without exchange, the synchronous branches are those that run alone; a cascade's frames run alone always."""
+    apart = decoded(replace(TINY, synchronize_weight=0.0))
+    alone = decoded(replace(TINY, structure="video_only"))
+    cascade = decoded(replace(TINY, structure="cascade"))
+    assert len(alone.layers) == len(cascade.layers) == len(apart.layers)
+    torch.testing.assert_close(alone.video_queries, apart.video_queries)
+    assert all(layer.frame is None for layer in alone.layers)
+    for a, b in zip(cascade.layers, apart.layers, strict=True):
+        assert a.frame is not None
+        assert b.frame is not None
+        torch.testing.assert_close(a.frame.logits, b.frame.logits)
+    assert not torch.allclose(cascade.video_queries, apart.video_queries)
+
+
+def test_a_cascade_sees_the_pictures_through_the_frame_queries_only() -> None:
+    model = tiny_model(config=replace(TINY, structure="cascade"))
+    with torch.inference_mode():
+        features = model.encode(batch(2)).windows(torch.arange(2)[None])
+        whole = model.decode(features)
+        model.decoder.frame_query.zero_()
+        model.decoder.frame_position.zero_()
+        for layer in model.decoder.layers:
+            for parameter in layer.cross_norm.parameters():  # type: ignore[union-attr]
+                parameter.zero_()
+        blind = model.decode(features)
+        other = model.decode(model.encode(batch(2, seed=1)).windows(torch.arange(2)[None]))
+    assert not torch.allclose(whole.video_queries, blind.video_queries)
+    torch.testing.assert_close(blind.video_queries, other.video_queries)
+
+
+def test_directions_and_order_of_the_exchange() -> None:
+    none = decoded(replace(TINY, synchronize_weight=0.0))
+    to_video = decoded(replace(TINY, synchronize="frame_to_video"))
+    to_frame = decoded(replace(TINY, synchronize="video_to_frame"))
+    first, second = (decoded(replace(TINY, synchronize_order=o)) for o in ("frame_first", "video_first"))  # type: ignore[arg-type]
+
+    def moved(a: DecoderOutput, b: DecoderOutput) -> tuple[bool, bool]:
+        """Whether the branches differ after the first layer: frame, video."""
+        x, y = a.layers[1], b.layers[1]
+        assert x.frame is not None
+        assert y.frame is not None
+        return (
+            not torch.allclose(x.frame.logits, y.frame.logits),
+            not torch.allclose(x.video.logits, y.video.logits),
+        )
+
+    assert moved(to_video, none) == (False, True)
+    assert moved(to_frame, none) == (True, False)
+    # What comes first sees the other as it was; what comes second sees what the first has made.
+    assert moved(first, to_video) == (True, False)
+    assert moved(second, to_frame) == (False, True)
+    assert moved(first, second) == (True, True)
 
 
 def test_confidence_kinds() -> None:
