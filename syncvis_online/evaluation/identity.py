@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from syncvis_online.evaluation.tubes import GroundTruthTube, PredictedTube, VideoResult, area, intersections
+from syncvis_online.evaluation.overlaps import IOU_THRESHOLD, ClassOverlaps, FrameOverlap, class_overlaps
+from syncvis_online.evaluation.tubes import VideoResult
 
-IOU_THRESHOLD = 0.5
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -47,35 +46,20 @@ class IdentityCounts:
         return (self.TP - self.FP - self.IDSW) / max(1, self.TP + self.FN)
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Detections of one class on one frame: indices of tubes, and the IoU of each pair (G, D)."""
-
-    truth: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    iou: NDArray[np.float64]
-
-
 def identity_counts(results: Sequence[VideoResult]) -> IdentityCounts:
     """The counts summed over videos and classes; classes that the ground truth never labels are left out."""
     total = IdentityCounts()
-    for result in results:
-        for label in sorted(result.labels | {tube.label for tube in result.ground_truth}):
-            truth = [tube for tube in result.ground_truth if tube.label == label]
-            predicted = [tube for tube in result.predicted if tube.label == label]
-            total += _count(truth, predicted)
+    for overlaps in class_overlaps(results):
+        total += _count(overlaps)
     return total
 
 
-def _count(truth: Sequence[GroundTruthTube], predicted: Sequence[PredictedTube]) -> IdentityCounts:
-    objects = [tube for tube in truth if not tube.crowd]
-    crowds = [tube for tube in truth if tube.crowd]
-    length = max([len(tube.masks) for tube in truth] + [len(tube.masks) for tube in predicted], default=0)
-    frames = [_frame(objects, crowds, predicted, t) for t in range(length)]
+def _count(overlaps: ClassOverlaps) -> IdentityCounts:
+    frames = overlaps.frames
     truths = sum(len(frame.truth) for frame in frames)
     predictions = sum(len(frame.predicted) for frame in frames)
-    idtp = _identity_matches(frames, len(objects), len(predicted))
-    tp, switches = _clear(frames, len(objects))
+    idtp = _identity_matches(frames, overlaps.objects, overlaps.tracks)
+    tp, switches = _clear(frames, overlaps.objects)
     return IdentityCounts(
         IDTP=idtp,
         IDFP=predictions - idtp,
@@ -87,28 +71,7 @@ def _count(truth: Sequence[GroundTruthTube], predicted: Sequence[PredictedTube])
     )
 
 
-def _frame(
-    objects: Sequence[GroundTruthTube],
-    crowds: Sequence[GroundTruthTube],
-    predicted: Sequence[PredictedTube],
-    t: int,
-) -> _Frame:
-    truth = [(i, m) for i, tube in enumerate(objects) if (m := tube.masks[t]) is not None]
-    found = [(i, m) for i, tube in enumerate(predicted) if (m := tube.masks[t]) is not None]
-    truth_masks, found_masks = [m for _, m in truth], [m for _, m in found]
-    common = intersections(truth_masks, found_masks)
-    of_found = area(found_masks)
-    union = area(truth_masks)[:, None] + of_found[None] - common
-    iou = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    inside = intersections([m for c in crowds if (m := c.masks[t]) is not None], found_masks)
-    # A detection that matches no object and lies mostly in a crowd is neither right nor wrong.
-    mostly = inside.sum(axis=0) >= 0.5 * np.maximum(of_found, 1)
-    keep = ~mostly | (iou >= IOU_THRESHOLD).any(axis=0)
-    of_predicted = np.array([i for i, _ in found], dtype=np.int64)
-    return _Frame(np.array([i for i, _ in truth], dtype=np.int64), of_predicted[keep], iou[:, keep])
-
-
-def _identity_matches(frames: Sequence[_Frame], objects: int, predicted: int) -> int:
+def _identity_matches(frames: Sequence[FrameOverlap], objects: int, predicted: int) -> int:
     """Detections that agree under the one-to-one matching of trajectories for which most agree."""
     agree = np.zeros((objects, predicted), dtype=np.int64)
     for frame in frames:
@@ -116,7 +79,7 @@ def _identity_matches(frames: Sequence[_Frame], objects: int, predicted: int) ->
     return int(agree[linear_sum_assignment(agree, maximize=True)].sum())
 
 
-def _clear(frames: Sequence[_Frame], objects: int) -> tuple[int, int]:
+def _clear(frames: Sequence[FrameOverlap], objects: int) -> tuple[int, int]:
     """Matched detections and identity switches, frame by frame."""
     matched_count, switches = 0, 0
     last = np.full(objects, -1, dtype=np.int64)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from syncvis_online.evaluation.average_precision import tube_average_precision
+from syncvis_online.evaluation.hota import hota_counts
 from syncvis_online.evaluation.identity import identity_counts
 from syncvis_online.evaluation.tubes import VideoResult, predicted_tubes
 from syncvis_online.evaluation.videos import EvaluationVideo, open_videos
@@ -35,10 +36,11 @@ TrackerFactory = Callable[[], VideoTracker]
 def evaluate(spec: str, tracker_factory: TrackerFactory, *, progress: bool = False) -> dict[str, Any]:
     """Run a tracker over the videos of SPEC and judge it.
 
-    Gives AP, AP50, AP75, AR1, AR10 (tubes, YouTube-VIS), IDF1, IDSW, MOTA (masks by frame, TrackEval), all
-    but IDSW as shares; `per_class`; the counts `videos`, `frames`, `ground_truth_tubes`, `predicted_tracks`;
-    `seconds` of tracking (reading or rendering not counted) and `fps`. Raises ConfigError or DataError
-    before any work when SPEC or its data is wrong, ValueError when the tracker skips frames.
+    Gives AP, AP50, AP75, AR1, AR10 (tubes, YouTube-VIS), HOTA, DetA, AssA, IDF1, IDSW, MOTA (masks by frame,
+    TrackEval), all but IDSW as shares; `by_area`, `per_class`; the counts `videos`, `frames`,
+    `ground_truth_tubes`, `predicted_tracks`; `seconds` of tracking (reading or rendering not counted) and `fps`.
+    Raises ConfigError or DataError before any work when SPEC or its data is wrong, ValueError when the tracker
+    skips frames.
     """
     videos = open_videos(spec)
     results, seconds, frames = [], 0.0, sum(video.length for video in videos)
@@ -63,12 +65,14 @@ def judge(results: list[VideoResult]) -> dict[str, Any]:
     figures = tube_average_precision(results)
     return {
         **{key: figures[key] for key in ("AP", "AP50", "AP75", "AR1", "AR10")},
+        **hota_counts(results).figures(),
         "IDF1": counts.idf1,
         "IDSW": counts.IDSW,
         "MOTA": counts.mota,
         "ground_truth_tubes": sum(len(result.ground_truth) for result in results),
         "predicted_tracks": sum(len(result.predicted) for result in results),
         "detections": {"TP": counts.TP, "FP": counts.FP, "FN": counts.FN},
+        "by_area": figures["by_area"],
         "per_class": figures["per_class"],
     }
 
