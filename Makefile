@@ -36,6 +36,8 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.runtime
 	sh scripts/setup.sh $(PYTHON) $(VENV) '.[dev]'
+# By itself: it asks for opencv-python, which would take the place of the headless build.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt trackeval
 	touch $@
 
 system-packages:
