@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -24,6 +24,8 @@ from syncvis_online.masks import tracks_of
 from syncvis_online.model import SyncVIS
 from syncvis_online.tracker import SlotTracker, TrackerState
 from syncvis_online.types import FrameTracks, Image, Track
+
+Mode = Literal["streaming", "offline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,37 +120,77 @@ class OnlineTracker:
         }
         return WindowAnswer(tracks, state, stages)
 
-    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
-        """Track a video causally: each frame's answer is what is said when its window is answered.
-
-        Windows of `window_frames` frames every `stride` frames; a short tail is answered too.
-        """
-        config, state = self.config, self.initial_state()
-        features: deque[FrameFeatures] = deque(maxlen=config.window_frames)
-        waiting, size = 0, (0, 0)
-        index = -1
-        for index, image in enumerate(frames):
-            size = (image.shape[0], image.shape[1])
-            features.append(self.encode(self.prepare(image)))
-            waiting += 1
-            if waiting == config.stride:
-                state = yield from self._answered(features, index, fps, waiting, state, size)
-                waiting = 0
-        if waiting:
-            yield from self._answered(features, index, fps, waiting, state, size)
-
-    def _answered(
+    def revise(
         self,
         features: Sequence[FrameFeatures],
-        index: int,
-        fps: float,
+        times_s: Sequence[float],
         answers: int,
         state: TrackerState,
         size: tuple[int, int],
-    ) -> Generator[FrameTracks, None, TrackerState]:
-        T = len(features)
-        times = ((index - T + 1 + np.arange(T)) / fps).tolist()
-        answer = self.answer(list(features), times, answers, state, size)
-        for i, tracks in enumerate(answer.tracks):
-            yield FrameTracks(index - answers + 1 + i, tracks)
-        return answer.state
+    ) -> tuple[tuple[tuple[Track, ...], ...], TrackerState]:
+        """What a window says of all of its frames, and the state after it; arguments as of `answer`."""
+        window = FrameFeatures.stack(features)
+        before = self.slots.retire(state, times_s[-1])
+        output = self.slots.decode(window, [before])
+        _, after = self.slots.update(window, output, 0, times_s, answers, before)
+        revised = self.slots.revise(window, output, 0, before, after)
+        return tuple(tracks_of(d, size, self.labels) for d in revised), after
+
+    def track_video(
+        self, frames: Iterable[Image], fps: float, mode: Mode = "streaming"
+    ) -> Iterator[FrameTracks]:
+        """Track a video, window by window: `window_frames` frames every `stride` frames; a short tail counts too.
+
+        "streaming" is causal: each frame's answer is what was said when its window was answered. "offline": it is
+        what the last window that holds the frame says of it, which has seen the frames that came after.
+        """
+        video = _Video(self, fps)
+        for image in frames:
+            yield from video.push(image, mode)
+        yield from video.finish(mode)
+
+
+class _Video:
+    """One video on its way through the tracker."""
+
+    def __init__(self, tracker: OnlineTracker, fps: float) -> None:
+        self._tracker, self._fps = tracker, fps
+        self._config = tracker.config
+        self._state = tracker.initial_state()
+        self._features: deque[FrameFeatures] = deque(maxlen=self._config.window_frames)
+        self._index, self._waiting = -1, 0
+        self._size = (0, 0)
+        self._open: dict[int, tuple[Track, ...]] = {}
+        """Offline: what was said last of the frames that a window may still hold."""
+
+    def push(self, image: Image, mode: Mode) -> Iterator[FrameTracks]:
+        """The next picture; gives the answers that are final by it."""
+        self._size = (image.shape[0], image.shape[1])
+        self._features.append(self._tracker.encode(self._tracker.prepare(image)))
+        self._index += 1
+        self._waiting += 1
+        if self._waiting == self._config.stride:
+            yield from self._answered(mode)
+
+    def finish(self, mode: Mode) -> Iterator[FrameTracks]:
+        """There are no more pictures; gives the answers that are left."""
+        if self._waiting:
+            yield from self._answered(mode)
+        yield from (FrameTracks(index, tracks) for index, tracks in sorted(self._open.items()))
+
+    def _answered(self, mode: Mode) -> Iterator[FrameTracks]:
+        T, answers, self._waiting = len(self._features), self._waiting, 0
+        times = ((self._index - T + 1 + np.arange(T)) / self._fps).tolist()
+        features = list(self._features)
+        if mode == "streaming":
+            answer = self._tracker.answer(features, times, answers, self._state, self._size)
+            self._state = answer.state
+            for i, tracks in enumerate(answer.tracks):
+                yield FrameTracks(self._index - answers + 1 + i, tracks)
+            return
+        revised, self._state = self._tracker.revise(features, times, answers, self._state, self._size)
+        self._open |= {self._index - T + 1 + i: tracks for i, tracks in enumerate(revised)}
+        # Where the video ends early, the next window ends with the very next frame.
+        first = self._index + 2 - self._config.window_frames
+        for index in sorted(index for index in self._open if index < first):
+            yield FrameTracks(index, self._open.pop(index))

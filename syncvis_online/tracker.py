@@ -73,6 +73,27 @@ class _Candidates:
     inside: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class _OfSlots:
+    """What the video branch says of a window, by slot: class probability (N, K), mask embeddings, v after it."""
+
+    probability: NDArray[np.float32]
+    embeds: Tensor
+    queries: Tensor
+
+
+def _detections(found: _Candidates, state: TrackerState, seen: Sequence[int]) -> list[Detection]:
+    return [
+        Detection(
+            int(state.track_ids[j]),
+            int(found.label[j]),
+            float(found.score[j]),
+            found.logits[found.row[j]],
+        )
+        for j in seen
+    ]
+
+
 class SlotTracker:
     """Runs the decoder on windows and gives each slot its life. Holds the model and the config, no state."""
 
@@ -108,36 +129,53 @@ class SlotTracker:
 
         `times_s`: the stream's time of each frame of the window, seconds, oldest first.
         """
-        prediction = output.layers[-1].video
-        of_slots = torch.from_numpy(self.association.assign(state.queries, output.video_queries[row])).to(
-            state.queries.device
-        )
-        logits, embeds = prediction.logits[row][of_slots], prediction.embeds[row][of_slots]
-        after = output.video_queries[row][of_slots]
-        probability = logits.float().softmax(-1)[:, :-1].cpu().numpy()
+        of_slots = self._of_slots(output, row, state)
         answered: list[list[Detection]] = []
         for t in range(len(times_s) - answers, len(times_s)):
-            candidates = self._candidates(probability, embeds, features.mask_features[row, t])
+            candidates = self._candidates(of_slots, features.mask_features[row, t])
             state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
-            answered.append(
-                [
-                    Detection(
-                        int(state.track_ids[j]),
-                        int(candidates.label[j]),
-                        float(candidates.score[j]),
-                        candidates.logits[candidates.row[j]],
-                    )
-                    for j in seen
-                ]
-            )
-            state = self._carry(state, after, seen)
+            answered.append(_detections(candidates, state, seen))
+            state = self._carry(state, of_slots.queries, seen)
         return answered, state
 
-    def _candidates(self, probability: NDArray[np.float32], embeds: Tensor, maps: Tensor) -> _Candidates:
+    @torch.inference_mode()
+    def revise(
+        self,
+        features: FrameFeatures,
+        output: DecoderOutput,
+        row: int,
+        before: TrackerState,
+        after: TrackerState,
+    ) -> list[list[Detection]]:
+        """What window `row` says of all of its frames, of the identities that are confirmed after it.
+
+        `before` and `after`: the states that `update` took and gave. For answers that may come late: an online
+        tracker never takes back what it has said.
+        """
+        of_slots = self._of_slots(output, row, before)
+        revised = []
+        for maps in features.mask_features[row]:
+            found = self._candidates(of_slots, maps)
+            keep = found.visible & (found.score >= self.config.keep_score) & after.confirmed
+            seen = self._without_duplicates(found, np.flatnonzero(keep), ())
+            in_sight = self._in_sight(found, seen)
+            revised.append(_detections(found, after, [j for j in seen if j in in_sight]))
+        return revised
+
+    def _of_slots(self, output: DecoderOutput, row: int, state: TrackerState) -> _OfSlots:
+        """The last layer's answer of window `row`, put in the order of the slots."""
+        prediction = output.layers[-1].video
+        order = self.association.assign(state.queries, output.video_queries[row])
+        index = torch.from_numpy(order).to(state.queries.device)
+        probability = prediction.logits[row][index].float().softmax(-1)[:, :-1].cpu().numpy()
+        return _OfSlots(probability, prediction.embeds[row][index], output.video_queries[row][index])
+
+    def _candidates(self, of_slots: _OfSlots, maps: Tensor) -> _Candidates:
         """Score = class probability x mean mask probability inside the mask (Mask2Former's instance score).
 
-        `probability` (N, K), `embeds` (N, Cm), `maps` (Cm, h, w).
+        `maps` (Cm, h, w): mask features of one frame.
         """
+        probability, embeds = of_slots.probability, of_slots.embeds
         best = probability.max(1)
         # The mask's share of the score is at most 1, so these are all that a threshold can let through.
         likely = np.flatnonzero(best >= min(self.config.birth_score, self.config.keep_score))

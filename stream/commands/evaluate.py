@@ -21,6 +21,13 @@ def add_parser(commands: Subparsers) -> None:
         metavar="SPEC",
         help="a YouTube-VIS JSON file, or synthetic:LEVEL?seeds=A-B&frames=N",
     )
+    parser.add_argument(
+        "--mode",
+        choices=("streaming", "offline"),
+        default="streaming",
+        help="streaming: what was said of a frame when it was answered; offline: what the last window that holds "
+        "it says of it (streaming)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     add_model_arguments(parser)
     parser.set_defaults(run=run)
@@ -36,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = False
     try:
         tracker = load_tracker(arguments.model, device=arguments.device, threads=arguments.threads)
-        figures = evaluate(arguments.data, lambda: tracker, progress=sys.stderr.isatty())
+        figures = evaluate(arguments.data, lambda: tracker, mode=arguments.mode, progress=sys.stderr.isatty())
         text = json.dumps({"model": arguments.model, **figures}, indent=2)
         if part is not None:
             part.path.write_text(text + "\n", encoding="utf-8")

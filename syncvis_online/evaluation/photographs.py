@@ -59,7 +59,7 @@ def evaluate_photographs(
 
 
 def _tracks(tracker_factory: TrackerFactory, image: Image) -> tuple[Track, ...]:
-    answers = list(tracker_factory().track_video([image], 1.0))
+    answers = list(tracker_factory().track_video([image], 1.0, "streaming"))
     if len(answers) != 1:
         raise ValueError(f"{len(answers)} answers to one frame")
     return answers[0].tracks

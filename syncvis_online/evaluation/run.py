@@ -19,13 +19,14 @@ from syncvis_online.evaluation.hota import hota_counts
 from syncvis_online.evaluation.identity import identity_counts
 from syncvis_online.evaluation.tubes import VideoResult, predicted_tubes
 from syncvis_online.evaluation.videos import EvaluationVideo, open_videos
+from syncvis_online.online import Mode
 from syncvis_online.types import FrameTracks, Image
 
 
 class VideoTracker(Protocol):
     """What is evaluated: takes a video frame by frame and answers every frame once, in order."""
 
-    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
+    def track_video(self, frames: Iterable[Image], fps: float, mode: Mode) -> Iterator[FrameTracks]:
         """Answers for `frames`, (H, W, 3) uint8 RGB; masks have the size of the frames."""
         ...
 
@@ -33,7 +34,9 @@ class VideoTracker(Protocol):
 TrackerFactory = Callable[[], VideoTracker]
 
 
-def evaluate(spec: str, tracker_factory: TrackerFactory, *, progress: bool = False) -> dict[str, Any]:
+def evaluate(
+    spec: str, tracker_factory: TrackerFactory, *, mode: Mode = "streaming", progress: bool = False
+) -> dict[str, Any]:
     """Run a tracker over the videos of SPEC and judge it.
 
     Gives AP, AP50, AP75, AR1, AR10 (tubes, YouTube-VIS), HOTA, DetA, AssA, IDF1, IDSW, MOTA (masks by frame,
@@ -46,11 +49,12 @@ def evaluate(spec: str, tracker_factory: TrackerFactory, *, progress: bool = Fal
     results, seconds, frames = [], 0.0, sum(video.length for video in videos)
     with tqdm(total=frames, unit="frame", desc="evaluate", disable=not progress) as bar:
         for video in videos:
-            result, took = _run(video, tracker_factory(), bar.update)
+            result, took = _run(video, tracker_factory(), mode, bar.update)
             results.append(result)
             seconds += took
     return {
         "data": spec,
+        "mode": mode,
         **judge(results),
         "videos": len(videos),
         "frames": frames,
@@ -89,12 +93,12 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def _run(
-    video: EvaluationVideo, tracker: VideoTracker, tick: Callable[[], object]
+    video: EvaluationVideo, tracker: VideoTracker, mode: Mode, tick: Callable[[], object]
 ) -> tuple[VideoResult, float]:
     rendering = _Timed(video.frames())
     started = time.perf_counter()
     answers = []
-    for answer in tracker.track_video(rendering, video.fps):
+    for answer in tracker.track_video(rendering, video.fps, mode):
         answers.append(answer)
         tick()
     took = time.perf_counter() - started - rendering.seconds

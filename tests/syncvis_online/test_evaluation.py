@@ -17,6 +17,7 @@ from syncvis_online.errors import ConfigError, DataError
 from syncvis_online.evaluation.photographs import evaluate_photographs, main
 from syncvis_online.evaluation.run import evaluate, write_result
 from syncvis_online.evaluation.videos import open_videos
+from syncvis_online.online import Mode
 from syncvis_online.types import LABELS, FrameTracks, Image, Mask, Track, box_of_mask, encode_mask
 from tests.syncvis_online.models import tiny_model
 from tests.syncvis_online.photograph_data import HEIGHT, WIDTH, write_photographs
@@ -35,7 +36,7 @@ class Oracle:
         self._world = SyntheticWorld(load_level("easy"), next(seeds))
         self._rename_from = rename_from
 
-    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
+    def track_video(self, frames: Iterable[Image], fps: float, mode: Mode) -> Iterator[FrameTracks]:
         assert fps == load_level("easy").fps
         for t, image in enumerate(frames):
             frame = self._world.step()
@@ -50,7 +51,7 @@ class Silent:
     def __init__(self, lose: int = 0) -> None:
         self._lose = lose
 
-    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
+    def track_video(self, frames: Iterable[Image], fps: float, mode: Mode) -> Iterator[FrameTracks]:
         images = list(frames)
         yield from (FrameTracks(t) for t in range(len(images) - self._lose))
 
@@ -141,7 +142,7 @@ class PhotoOracle:
     def __init__(self, *, known: set[bytes], false_at: tuple[slice, slice]) -> None:
         self._known, self._false_at = known, false_at
 
-    def track_video(self, frames: Iterable[Image], fps: float) -> Iterator[FrameTracks]:
+    def track_video(self, frames: Iterable[Image], fps: float, mode: Mode) -> Iterator[FrameTracks]:
         (image,) = frames
         person, false = np.zeros((2, HEIGHT, WIDTH), dtype=np.bool_)
         person[20:90, 20:60] = True

@@ -132,3 +132,32 @@ def test_cameras_do_not_share_state() -> None:
 
     together = run(["a", "b"])
     assert together == {**run(["a"]), **run(["b"])}
+
+
+@pytest.mark.parametrize(("window_frames", "stride"), [(1, 1), (3, 1), (3, 2), (3, 3)])
+def test_offline_answers_each_frame_once_with_what_its_last_window_says(
+    window_frames: int, stride: int
+) -> None:
+    config = replace(TRACKER, window_frames=window_frames, stride=stride)
+    images = pictures(11)
+    tracker = OnlineTracker(tiny_checkpoint(config))
+    got = list(tracker.track_video(images, FPS, "offline"))
+    assert [frame.frame_index for frame in got] == list(range(11))
+    slots, state = tracker.slots, tracker.initial_state()
+    with torch.inference_mode():
+        everything = tracker.encode(torch.cat([tracker.prepare(image) for image in images]))
+    wanted: dict[int, dict[int, str]] = {}
+    lasts = [*range(stride - 1, 11, stride)]
+    for last in lasts if lasts[-1] == 10 else [*lasts, 10]:
+        frames = list(range(max(0, last - window_frames + 1), last + 1))
+        before = slots.retire(state, last / FPS)
+        window = everything.windows(torch.tensor([frames]))
+        output = slots.decode(window, [before])
+        answers = min(stride, last + 1 - max((f for f in lasts if f < last), default=-1) - 1)
+        _, state = slots.update(window, output, 0, [f / FPS for f in frames], answers, before)
+        for f, found in zip(frames, slots.revise(window, output, 0, before, state), strict=True):
+            tracks = tracks_of(found, images[0].shape[:2], tracker.labels)
+            wanted[f] = {t.track_id: t.mask["counts"] for t in tracks}
+    assert [{t.track_id: t.mask["counts"] for t in f.tracks} for f in got] == [wanted[f] for f in range(11)]
+    if window_frames == 1:
+        assert got == list(tracker.track_video(images, FPS))
