@@ -9,7 +9,7 @@ Knows nothing of clips.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,9 +32,9 @@ HELDOUT_EVERY = 5
 class Photograph:
     """One labelled picture.
 
-    `image` (H, W, 3) uint8 RGB; `labels` (I,) int64 indices of LABELS; `masks` (I, H, W) bool; `ignore`
-    (H, W) bool: crowds and classes that are no LABELS, where neither a detection nor its absence counts.
-    `labelled` holds the indices of the LABELS whose every instance in this picture is annotated.
+    `image` (H, W, 3) uint8 RGB; `labels` (I,) int64 indices of the set's labels; `masks` (I, H, W) bool; `ignore`
+    (H, W) bool: crowds and classes that are no labels, where neither a detection nor its absence counts.
+    `labelled` holds the indices of the labels whose every instance in this picture is annotated.
     """
 
     name: str
@@ -60,15 +60,25 @@ class _Entry:
 class PhotographSet:
     """The photographs of one split, in the order of their file names; pictures are read when asked for.
 
+    `annotations` and `images`: the JSON and the folder of pictures in `root` (COCO's are
+    `annotations/instances_train2017.json` and `train2017`); `labels`: the classes wanted, the rest is ignored.
     Raises DataError naming file and entry when the JSON, a mask or an image file is missing or wrong; all
     annotations are checked here, before any work starts.
     """
 
-    def __init__(self, root: Path, split: Split) -> None:
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        *,
+        labels: Sequence[str] = LABELS,
+        annotations: str = "instances.json",
+        images: str = "images",
+    ) -> None:
         if split not in get_args(Split):
             raise ConfigError(f"unknown split '{split}' (there are: {', '.join(get_args(Split))})")
         self.root, self.split = Path(root), split
-        entries = _read_entries(self.root)
+        entries = _read_entries(self.root / annotations, self.root / images, tuple(labels))
         kept = split_names(
             [entry.name for entry in entries], split, load_scenes() if split == "train" else []
         )
@@ -126,8 +136,7 @@ def load_scenes() -> list[list[str]]:
     return scenes
 
 
-def _read_entries(root: Path) -> list[_Entry]:
-    path = root / "instances.json"
+def _read_entries(path: Path, folder: Path, labels: tuple[str, ...]) -> list[_Entry]:
     document = read_json(path)
     names = {
         require(c, "id", int, f"{path}: category {i}"): require(c, "name", str, f"{path}: category {i}")
@@ -138,7 +147,8 @@ def _read_entries(root: Path) -> list[_Entry]:
         by_image[require(annotation, "image_id", int, f"{path}: annotation {i}")].append(annotation)
     images = require(document, "images", list, str(path))
     entries = [
-        _read_entry(root, image, names, by_image, f"{path}: image {i}") for i, image in enumerate(images)
+        _read_entry(folder, image, names, by_image, labels, f"{path}: image {i}")
+        for i, image in enumerate(images)
     ]
     if by_image:
         raise DataError(f"{path}: annotations of images that are not listed: {sorted(by_image)[:5]}")
@@ -146,11 +156,16 @@ def _read_entries(root: Path) -> list[_Entry]:
 
 
 def _read_entry(
-    root: Path, image: Any, names: dict[int, str], by_image: dict[int, list[dict[str, Any]]], where: str
+    folder: Path,
+    image: Any,
+    names: dict[int, str],
+    by_image: dict[int, list[dict[str, Any]]],
+    labels: tuple[str, ...],
+    where: str,
 ) -> _Entry:
     name = require(image, "file_name", str, where)
     size = require(image, "height", int, where), require(image, "width", int, where)
-    file = root / "images" / name
+    file = folder / name
     if not file.is_file():
         raise DataError(f"{where}: no such file: {file}")
     instances: list[tuple[int, RLE]] = []
@@ -161,18 +176,20 @@ def _read_entry(
         if category not in names:
             raise DataError(f"{here}: unknown category_id {category}")
         rle = checked_rle(annotation.get("segmentation"), *size, here)
-        if annotation.get("iscrowd") or names[category] not in LABELS:
+        if annotation.get("iscrowd") or names[category] not in labels:
             ignored.append(rle)
         else:
-            instances.append((LABELS.index(names[category]), rle))
+            instances.append((labels.index(names[category]), rle))
     source = str(image.get("source", name.partition("_")[0]))
-    return _Entry(name, source, file, size, _labelled(image, source), tuple(instances), tuple(ignored))
+    complete = _labelled(image, source, labels)
+    labelled = frozenset(i for i, label in enumerate(labels) if label in complete)
+    return _Entry(name, source, file, size, labelled, tuple(instances), tuple(ignored))
 
 
-def _labelled(image: dict[str, Any], source: str) -> frozenset[int]:
+def _labelled(image: dict[str, Any], source: str, labels: Sequence[str]) -> set[str]:
     # Penn-Fudan has people only, whatever the flag says: its cars are in the picture and not in the file.
     if source == "pennfudan":
-        return frozenset({LABELS.index("person")})
+        return {"person"}
     if image.get("only_person_car_labelled", False):
-        return frozenset({LABELS.index("person"), LABELS.index("car")})
-    return frozenset(range(len(LABELS)))
+        return {"person", "car"}
+    return set(labels)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from syncvis_online.config import ModelConfig, TrackerConfig
 from syncvis_online.criterion import CriterionConfig
@@ -28,14 +28,14 @@ class StageConfig:
 
     until: float
     batch: int
+    shares: dict[str, float]
+    """Relative shares of the sources, by their names in `data.sources`."""
     window_frames: int = 2
     windows: int = 1
     strides: tuple[int, ...] = (1,)
     spacings: tuple[int, ...] = (1, 2)
     sub_clips: int = 0
     random_sub_clips: int | None = 4
-    shares: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    """Relative shares of synthetic videos, photographs with slight motion, and pasted clips."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
@@ -52,7 +52,7 @@ class StageConfig:
             "sub_clips needs windows: 1, and must be shorter than window_frames",
         )
         require(
-            min(self.shares) >= 0 and sum(self.shares) > 0,
+            min(self.shares.values(), default=0) >= 0 and sum(self.shares.values()) > 0,
             "the shares of a stage must not be negative, nor all zero",
         )
 
@@ -62,20 +62,74 @@ class StageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class DataConfig:
-    """Where clips come from. `photographs` is the folder of the photographs ("" for none)."""
+class SyntheticSource:
+    """Videos of the synthetic world, rendered once into `cache`. `seeds`: first and last; evaluate on others."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    size: tuple[int, int] = (192, 320)
-    photographs: str = ""
+    kind: Literal["synthetic"]
+    seeds: tuple[int, int]
     level: str = "medium"
-    seeds: tuple[int, int] = (0, 999)
-    """First and last seed of the synthetic world; evaluation must use others."""
-    video_frames: int = 20
+    frames: int = 20
     cache: str = "runs/rendered"
-    """Folder in which rendered videos are kept; made when it is not there."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        require(0 <= self.seeds[0] <= self.seeds[1], "seeds must be the first and the last, from 0 on")
+        require(self.frames >= 1, "frames must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class PhotographSource:
+    """COCO-format photographs as clips: "photographs" under a slightly moving camera, "pasted" cut-outs of them on
+    paths over others of them. `annotations` and `images` lie in `folder`; `split`: "train" leaves every fifth out.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    kind: Literal["photographs", "pasted"]
+    folder: str
+    annotations: str = "instances.json"
+    images: str = "images"
+    split: Literal["train", "all"] = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class YouTubeVISSource:
+    """Videos of a YouTube-VIS JSON (2019, 2021, 2022, OVIS). `images`: where file names start; "": beside it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    kind: Literal["youtube_vis"]
+    annotations: str
+    images: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DavisSource:
+    """A DAVIS folder. `sequences`: a list of names ("" takes all); its objects, which have no classes, are `label`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    kind: Literal["davis"]
+    folder: str
+    label: str
+    sequences: str = ""
+
+
+SourceConfig = SyntheticSource | PhotographSource | YouTubeVISSource | DavisSource
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Where clips come from, by names that stages refer to, and their size (height, width)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    sources: dict[str, Annotated[SourceConfig, Field(discriminator="kind")]]
+    size: tuple[int, int] = (192, 320)
     workers: int = 1
+    """Processes that load clips, for each process that trains."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
@@ -83,8 +137,6 @@ class DataConfig:
             min(self.size) >= 32 and all(side % 32 == 0 for side in self.size),
             "size must be two multiples of 32",
         )
-        require(0 <= self.seeds[0] <= self.seeds[1], "seeds must be the first and the last, from 0 on")
-        require(self.video_frames >= 1, "video_frames must be at least 1")
         require(self.workers >= 0, "workers must not be negative")
 
 
@@ -121,10 +173,10 @@ class TrainingConfig:
     seed: int
     steps: int
     stages: tuple[StageConfig, ...]
+    data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     criterion: CriterionConfig = field(default_factory=CriterionConfig)
-    data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     initialize: str = ""
     """A checkpoint, by path or by the name of one that ships, whose tensors a run starts from where they fit; ""
@@ -147,15 +199,24 @@ class TrainingConfig:
         )
         for i, stage in enumerate(self.stages):
             require(stage.batch % self.processes == 0, f"stages.{i}: batch must be a multiple of processes")
-            require(
-                self.data.photographs != "" or not any(stage.shares[1:]),
-                f"stages.{i}: photographs and pasted clips need data.photographs",
-            )
-            most = max(stage.frames(stride) for stride in stage.strides)
-            require(
-                most <= self.data.video_frames or stage.shares[0] == 0,
-                f"stages.{i}: its clips of {most} frames are longer than data.video_frames",
-            )
+            for name in stage.shares:
+                self._check_source(i, stage, name)
+
+    def _check_source(self, i: int, stage: StageConfig, name: str) -> None:
+        require(
+            name in self.data.sources,
+            f"stages.{i}.shares: no source '{name}' in data.sources (there are: {', '.join(self.data.sources)})",
+        )
+        source = self.data.sources[name]
+        most = max(stage.frames(stride) for stride in stage.strides)
+        require(
+            not isinstance(source, SyntheticSource) or most <= source.frames,
+            f"stages.{i}: its clips of {most} frames are longer than data.sources.{name}.frames",
+        )
+        require(
+            not isinstance(source, DavisSource) or source.label in self.model.labels,
+            f"data.sources.{name}.label: is none of the model's labels",
+        )
 
     def stage_at(self, step: int) -> StageConfig:
         """The stage that step (from 0) belongs to."""

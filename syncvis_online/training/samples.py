@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,14 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from syncvis_online.criterion import Targets
-from syncvis_online.data.clips import Clip, random_crop, resize
-from syncvis_online.data.clips_photometric import photometric_jitter
-from syncvis_online.data.pasted import pasted_clip, photo_clip
-from syncvis_online.data.pasted_cutouts import CutoutBank
-from syncvis_online.data.photographs import PhotographSet
+from syncvis_online.data.clips import Clip
 from syncvis_online.training.config import StageConfig, TrainingConfig
 from syncvis_online.training.peers import Peers
-from syncvis_online.training.rendered import RenderedVideos
+from syncvis_online.training.sources import open_sources
 
 MIN_AREA_PX = 24
 """Visible area on a frame, in pixels of the input, below which an instance is not wanted there."""
@@ -31,24 +26,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
 
     def __init__(self, config: TrainingConfig, *, progress: bool = True) -> None:
         self.config = config
-        data = config.data
-        shares = np.array([stage.shares for stage in config.stages])
-        self.videos = None
-        if shares[:, 0].any():
-            seeds = range(data.seeds[0], data.seeds[1] + 1)
-            self.videos = RenderedVideos(
-                data.level,
-                seeds,
-                data.video_frames,
-                data.size,
-                Path(data.cache),
-                processes=2,
-                progress=progress,
-            )
-        self.photos = []
-        if shares[:, 1:].any():
-            self.photos = list(PhotographSet(Path(data.photographs), "train"))
-            self.cutouts = CutoutBank.of(self.photos)
+        self._sources = open_sources(config, progress=progress)
 
     def stride(self, step: int) -> int:
         """The stride between windows at a step, the same for its whole batch."""
@@ -63,19 +41,11 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         return self._tensors(self._clip(rng, stage, stage.frames(self.stride(step))))
 
     def _clip(self, rng: np.random.Generator, stage: StageConfig, frames: int) -> Clip:
-        size = self.config.data.size
-        kind = int(rng.choice(3, p=np.array(stage.shares) / sum(stage.shares)))
-        if kind == 0:
-            assert self.videos is not None
-            clip = self.videos.clip(rng, frames, int(rng.choice(stage.spacings)))
-            clip = random_crop(clip, size, rng, min_share=0.6) if rng.random() < 0.5 else resize(clip, size)
-            return photometric_jitter(clip, rng, strength=0.6)
-        if kind == 1:
-            photo = self.photos[int(rng.integers(len(self.photos)))]
-            clip = photo_clip(photo, frames, size, rng, motion=float(rng.uniform(0.2, 1.0)))
-        else:
-            clip = pasted_clip(self.photos, self.cutouts, frames, size, rng)
-        return photometric_jitter(clip, rng)
+        names = list(stage.shares)
+        odds = np.array([stage.shares[name] for name in names])
+        name = names[int(rng.choice(len(names), p=odds / odds.sum()))]
+        spacing = int(rng.choice(stage.spacings))
+        return self._sources[name].clip(rng, frames, spacing, self.config.data.size)
 
     def _tensors(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         images = torch.from_numpy(clip.images).permute(0, 3, 1, 2).contiguous()

@@ -23,9 +23,10 @@ def what_decides(config: TrainingConfig) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     for key in ("name", "steps", "tracker"):
         del values[key]
-    for key in ("cache", "workers"):
-        del values["data"][key]
-    values["data"]["photographs"] = bool(config.data.photographs)
+    del values["data"]["workers"]
+    for source in values["data"]["sources"].values():
+        for place in ("cache", "folder", "images"):
+            source.pop(place, None)
     return values
 
 

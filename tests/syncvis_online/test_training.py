@@ -26,11 +26,11 @@ RUN = {
     "steps": 6,
     "model": TINY.to_mapping(),
     "criterion": {"points": 0, "pilot": 1.0},
-    "data": {"size": [64, 96], "level": "easy", "seeds": [0, 1], "video_frames": 6, "workers": 0},
+    "data": {"size": [64, 96], "workers": 0},
     "optimizer": {"rate": 0.001, "warmup_steps": 2, "bf16": False},
     "stages": [
-        {"until": 0.5, "batch": 2, "windows": 1},
-        {"until": 1.0, "batch": 2, "windows": 2, "strides": [1, 2], "spacings": [1]},
+        {"until": 0.5, "batch": 2, "shares": {"world": 1}},
+        {"until": 1.0, "batch": 2, "windows": 2, "strides": [1, 2], "spacings": [1], "shares": {"world": 1}},
     ],
 }
 
@@ -40,9 +40,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rendered")
 
 
-def config(folder: Path, cache: Path, **changes: object) -> str:
+WORLD = {"kind": "synthetic", "level": "easy", "seeds": [0, 1], "frames": 6}
+
+
+def stage(**changes: object) -> dict[str, object]:
+    return {"until": 1.0, "batch": 1, "shares": {"world": 1}, **changes}
+
+
+def config(folder: Path, cache: Path, world: dict[str, object] | None = None, **changes: object) -> str:
     values = {**RUN, **changes}
-    values["data"] = {**RUN["data"], "cache": str(cache), **changes.get("data", {})}  # type: ignore[dict-item]
+    sources = {"world": {**WORLD, "cache": str(cache), **(world or {})}}
+    values["data"] = {"sources": sources, **RUN["data"], **changes.get("data", {})}  # type: ignore[dict-item]
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(values))
     return str(path)
@@ -74,7 +82,7 @@ def test_a_damaged_state_is_refused_and_left_alone(tmp_path: Path, cache: Path) 
     [
         ({"seed": 4}, "seed"),
         ({"model": {**TINY.to_mapping(), "queries": 12}}, "model"),
-        ({"data": {"seeds": [0, 2]}}, "data"),
+        ({"world": {"seeds": [0, 2]}}, "data"),
     ],
 )
 def test_a_run_does_not_go_on_with_another_config(
@@ -180,19 +188,24 @@ def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
         ({"criterion": {"dise": 1}}, "criterion.dise: unknown key"),
         ({"optimizer": {"rate": float("inf")}}, "optimizer.rate: input should be a finite number"),
         ({"data": {"size": [64, 90]}}, "data: size must be two multiples of 32"),
-        ({"data": {"seeds": [3]}}, "data.seeds"),
-        ({"data": {"seeds": [3, 2]}}, "data: seeds must be the first and the last"),
-        ({"data": {"video_frames": 2}}, "stages.1: its clips of 4 frames are longer than data.video_frames"),
+        ({"world": {"seeds": [3]}}, r"data\.sources\.world\.synthetic\.seeds"),
+        ({"world": {"seeds": [3, 2]}}, "seeds must be the first and the last"),
+        ({"world": {"kind": "film"}}, "data.sources.world: input tag 'film'"),
+        (
+            {"world": {"frames": 2}},
+            r"stages.1: its clips of 4 frames are longer than data\.sources\.world\.frames",
+        ),
         ({"stages": []}, "stages must name at least one"),
-        ({"stages": [{"until": 1.0, "batch": 1, "wimdows": 1}]}, "stages.0.wimdows: unknown key"),
-        ({"stages": [{"until": 1.0}]}, "stages.0.batch: this key is required"),
-        ({"stages": [{"until": 0.9, "batch": 1}]}, "'until' must grow and end with 1.0"),
-        ({"stages": [{"until": 1.0, "batch": 3}], "processes": 2}, "batch must be a multiple of processes"),
-        ({"stages": [{"until": 1.0, "batch": 1, "strides": [3]}]}, "strides must not be longer"),
-        ({"stages": [{"until": 1.0, "batch": 1, "sub_clips": 2}]}, "must be shorter than window_frames"),
-        ({"stages": [{"until": 1.0, "batch": 1, "shares": [0, 1, 0]}]}, "need data.photographs"),
-        ({"stages": [{"until": 1.0, "batch": 1, "shares": [0, 0, 0]}]}, "shares of a stage"),
-        ({"stages": [{"until": 1.0, "batch": 1, "shares": [1]}]}, "stages.0.shares"),
+        ({"stages": [stage(wimdows=1)]}, "stages.0.wimdows: unknown key"),
+        ({"stages": [{"until": 1.0, "shares": {"world": 1}}]}, "stages.0.batch: this key is required"),
+        ({"stages": [stage(until=0.9)]}, "'until' must grow and end with 1.0"),
+        ({"stages": [stage(batch=3)], "processes": 2}, "batch must be a multiple of processes"),
+        ({"stages": [stage(strides=[3])]}, "strides must not be longer"),
+        ({"stages": [stage(sub_clips=2)]}, "must be shorter than window_frames"),
+        ({"stages": [stage(shares={"photos": 1})]}, "no source 'photos' in data.sources"),
+        ({"stages": [stage(shares={"world": 0})]}, "shares of a stage"),
+        ({"stages": [stage(shares=[1])]}, "stages.0.shares"),
+        ({"criterion": {"similarity": 0.5}}, "model.similarity and criterion.similarity"),
     ],
 )
 def test_a_wrong_config_is_refused_before_any_work(
