@@ -22,5 +22,6 @@ def find_config(kind: str, name: str) -> Path:
         candidate = root / kind / f"{name}.yaml"
         if candidate.is_file():
             return candidate
-        known.update(p.stem for p in (root / kind).glob("*.yaml"))
+        folder = root / kind
+        known.update(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
     raise ConfigError(f"no {kind} config named '{name}' (there are: {', '.join(sorted(known)) or 'none'})")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from syncvis_online.config import ModelConfig, TrackerConfig
 from syncvis_online.criterion import CriterionConfig
+from syncvis_online.errors import ConfigError
 from syncvis_online.paths import find_config
 from syncvis_online.validation import STRICT, read_yaml, require, validated
 
@@ -226,10 +227,32 @@ class TrainingConfig:
 def load_training_config(name_or_path: str, *, steps: int | None = None) -> TrainingConfig:
     """Read `configs/training/<name>.yaml` or a file; `steps` overrides the file's.
 
-    Raises ConfigError naming file and key.
+    `extends: NAME` at the top of a file takes over the keys of another one: mappings are merged key by key,
+    anything else is replaced. Raises ConfigError naming file and key.
     """
     path = Path(find_config("training", name_or_path))
-    values = {**read_yaml(path), "name": path.stem}
+    values = {**_extended(path, ()), "name": path.stem}
     if steps is not None:
         values["steps"] = steps
     return validated(TrainingConfig, values, str(path))
+
+
+def _extended(path: Path, seen: tuple[Path, ...]) -> dict[Any, Any]:
+    """The keys of a file on top of those of the file that it extends."""
+    if path in seen:
+        raise ConfigError(f"{path}: extends itself")
+    values = read_yaml(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: extends: input should be the name of a config")
+    return _merged(_extended(Path(find_config("training", base)), (*seen, path)), values)
+
+
+def _merged(below: dict[Any, Any], above: dict[Any, Any]) -> dict[Any, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        mergeable = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if mergeable else value
+    return result

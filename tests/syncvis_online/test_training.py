@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 from syncvis_online.checkpoint import load_model
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.errors import ConfigError, ModelError
+from syncvis_online.paths import CONFIG_ROOTS
 from syncvis_online.training import train_from_config
 from syncvis_online.training.config import OptimizerConfig, load_training_config
 from syncvis_online.training.loop import rate_at
@@ -171,6 +173,44 @@ def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
     assert set(rates[10:51]) == {1.0}
     assert rates[100] == 0.0
     assert all(a > b for a, b in pairwise(rates[50:]))
+
+
+SHIPPED = sorted(
+    str(path.relative_to(CONFIG_ROOTS[0] / "training").with_suffix(""))
+    for path in (CONFIG_ROOTS[0] / "training").rglob("*.yaml")
+    if path.stem != "paper_r50"  # what the paper's recipes have in common: no data of its own
+)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_config_that_ships_is_valid(name: str) -> None:
+    loaded = load_training_config(name)
+    assert loaded.data.sources
+    assert len(set(loaded.model.labels)) == len(loaded.model.labels)
+
+
+def test_each_ablation_changes_what_its_name_says() -> None:
+    whole = load_training_config("youtube_vis_2019_r50")
+    seen = []
+    for name in SHIPPED:
+        if name.startswith("ablation/"):
+            part = load_training_config(name)
+            assert (part.data, part.optimizer, part.seed) == (whole.data, whole.optimizer, whole.seed)
+            assert (part.model, part.stages) != (whole.model, whole.stages)
+            seen.append((part.model, part.stages))
+    assert len(set(map(repr, seen))) == len(seen) == 11
+
+
+def test_a_config_extends_another_and_never_itself(tmp_path: Path, cache: Path) -> None:
+    base = Path(config(tmp_path, cache))
+    base.rename(tmp_path / "base.yaml")
+    above = tmp_path / "above.yaml"
+    above.write_text(f"extends: {tmp_path / 'base.yaml'}\nsteps: 9\noptimizer: {{rate: 0.5}}\n")
+    below, merged = load_training_config(str(tmp_path / "base.yaml")), load_training_config(str(above))
+    assert merged == replace(below, name="above", steps=9, optimizer=replace(below.optimizer, rate=0.5))
+    (tmp_path / "base.yaml").write_text(f"extends: {above}\n")
+    with pytest.raises(ConfigError, match="extends itself"):
+        load_training_config(str(above))
 
 
 @pytest.mark.parametrize(
