@@ -27,8 +27,8 @@ def carried_loss(
     """Consecutive windows through which the video queries flow with gradient (UVLA); mean of their terms.
 
     `features` (B*F, ...) of clips of F = window_frames + (windows - 1) * stride frames. The rule of the
-    tracker: a slot whose instance was seen goes on from v, one whose instance is out of sight from its last seen
-    v, frozen, and a slot that holds nothing starts from the learned query.
+    tracker: a slot whose instance was seen, on a frame that the window answers, goes on from v, one whose instance
+    is out of sight from its last seen v, frozen, and a slot that holds nothing starts from the learned query.
     """
     B, F = targets.valid.shape[:2]
     base = torch.arange(B, device=targets.valid.device)[:, None] * F
@@ -43,12 +43,13 @@ def carried_loss(
         terms, held = criterion(window, output, of_window, held)
         for key, value in terms.items():
             total[key] = total.get(key, 0.0) + value / windows
-        p = torch.where(_seen(held[-1], of_window)[..., None], output.video_queries.to(p.dtype), p)
+        answered = of_window.frames(range(window_frames - min(stride, window_frames), window_frames))
+        p = torch.where(_seen(held[-1], answered)[..., None], output.video_queries.to(p.dtype), p)
     return total
 
 
 def _seen(held: Assignments, targets: Targets) -> Tensor:
-    """Which queries hold an instance that is visible in the window, (B, N)."""
+    """Which queries hold an instance that is visible on one of the frames, (B, N)."""
     present = targets.present().any(-1).cpu().numpy()
     seen = (held >= 0) & np.take_along_axis(present, held.clip(min=0), axis=1)
     return torch.from_numpy(seen).to(targets.masks.device)
