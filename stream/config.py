@@ -72,11 +72,14 @@ class ServerConfig(_Section):
     """Where HTTP listens: this machine only unless told otherwise. Port 0 takes any free port.
 
     `frame_stamp`: draw each frame's number into the picture that viewers get, to measure delays.
+    `allowed_hosts`: the names by which a browser may ask for the server. Left out, that is any name where the
+    server listens to the network, and this machine's own names where it does not.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Port = 8080
     frame_stamp: bool = False
+    allowed_hosts: tuple[str, ...] | None = None
 
 
 class LogConfig(_Section):

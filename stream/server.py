@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -50,12 +51,15 @@ class ServerOptions:
 
     `frame_stamp`: draw the frame's number as a machine-readable pattern (`stream.stamp`), to measure delay.
     `ice_addresses`: this host's addresses that are offered to WebRTC peers; None means all but loopback.
-    `limits`: how many viewers, and how long one may take to connect.
+    `limits`: how many viewers, and how long one may take to connect. `allowed_hosts`: the names by which the server
+    may be asked for (the Host header); None allows any. A page of another site whose name is made to point at this
+    machine (DNS rebinding) is refused by it.
     """
 
     frame_stamp: bool = False
     ice_addresses: tuple[str, ...] | None = LOOPBACK
     limits: SessionLimits = field(default_factory=SessionLimits)
+    allowed_hosts: tuple[str, ...] | None = None
 
 
 def create_app(service: Service, options: ServerOptions | None = None) -> FastAPI:
@@ -87,6 +91,10 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.state.closing = False
     app.state.sessions = sessions
     app.middleware("http")(_add_security_headers)
+    if options.allowed_hosts is not None:
+        app.add_middleware(
+            TrustedHostMiddleware, allowed_hosts=list(options.allowed_hosts), www_redirect=False
+        )
     app.include_router(operation_router(service))
     app.include_router(cameras_router(service, feeds, executor))
     app.include_router(track_socket_router(service))

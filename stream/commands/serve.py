@@ -130,8 +130,11 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
 
     host = config.server.host
     here_only = host == "localhost" or host.startswith("127.") or host == "::1"
+    own_names = ("localhost", "127.0.0.1", "[::1]", host) if here_only else None
     options = ServerOptions(
-        frame_stamp=config.server.frame_stamp, ice_addresses=LOOPBACK if here_only else None
+        frame_stamp=config.server.frame_stamp,
+        ice_addresses=LOOPBACK if here_only else None,
+        allowed_hosts=config.server.allowed_hosts or own_names,
     )
 
     def on_ready(address: str) -> None:

@@ -20,7 +20,7 @@ from stream import http_server
 from stream.app import Service
 from stream.errors import ConfigError
 from stream.http_server import run_server
-from stream.server import VIEWER, create_app
+from stream.server import VIEWER, ServerOptions, create_app
 from stream.track_socket import same_origin
 from stream.types import TrackedFrame
 from stream.wire import WireFrame, decode
@@ -63,6 +63,21 @@ async def test_every_answer_carries_a_strict_policy(client: httpx.AsyncClient) -
         policy = (await client.get(path)).headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+
+
+async def test_a_name_that_is_not_the_server_s_own_is_refused(service: Service) -> None:
+    """A site that makes its own name point at this machine reads nothing through a visitor's browser."""
+    app = create_app(service, ServerOptions(allowed_hosts=("localhost", "127.0.0.1", "[::1]")))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        for host, status in (
+            ("localhost:8080", 200),
+            ("127.0.0.1", 200),
+            ("[::1]:8080", 200),
+            ("evil.example", 400),
+            ("localhost.evil.example:8080", 400),
+        ):
+            answer = await client.get("http://127.0.0.1/api/cameras", headers={"host": host})
+            assert answer.status_code == status, host
 
 
 async def test_every_module_that_is_imported_is_there(client: httpx.AsyncClient) -> None:
