@@ -72,6 +72,11 @@ def _from_polygons(polygons: list[Any], height: int, width: int, where: str) -> 
     )
     if not polygons or not numeric:
         raise DataError(f"{where}: polygons must be non-empty lists of at least 3 x, y pairs")
+    for polygon in polygons:
+        x, y = polygon[0::2], polygon[1::2]
+        # COCO's own polygons run over the edge by a rounding error, never by more than a pixel.
+        if min(x) < -1 or min(y) < -1 or max(x) > width + 1 or max(y) > height + 1:
+            raise DataError(f"{where}: a polygon lies outside of the picture of {width} x {height}")
     merged = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     return {"size": [height, width], "counts": cast(bytes, merged["counts"]).decode("ascii")}
 

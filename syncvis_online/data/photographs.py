@@ -146,6 +146,8 @@ def _read_entries(path: Path, folder: Path, labels: tuple[str, ...]) -> list[_En
     for i, annotation in enumerate(require(document, "annotations", list, str(path))):
         by_image[require(annotation, "image_id", int, f"{path}: annotation {i}")].append(annotation)
     images = require(document, "images", list, str(path))
+    if not images:
+        raise DataError(f"{path}: lists no image")
     entries = [
         _read_entry(folder, image, names, by_image, labels, f"{path}: image {i}")
         for i, image in enumerate(images)

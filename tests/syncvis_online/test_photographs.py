@@ -105,9 +105,14 @@ def _no_categories(document: dict[str, Any]) -> None:
     del document["categories"]
 
 
+def _no_images(document: dict[str, Any]) -> None:
+    document["images"] = document["annotations"] = []
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
+        (_no_images, "lists no image"),
         (_short_rle, "annotation 1: bad RLE: runs cover 5 pixels"),
         (_long_rle, "bad RLE"),
         (_other_size, "RLE size"),

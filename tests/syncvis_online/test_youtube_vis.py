@@ -88,6 +88,10 @@ def _counts(value: object) -> Damage:
         (lambda d: d["annotations"][0]["segmentations"].pop(), "2 masks for 3 frames"),
         (lambda d: d["annotations"][0]["segmentations"].__setitem__(1, 3), "frame 1: has no 'size'"),
         (lambda d: d["annotations"][0]["segmentations"].__setitem__(0, [[1, 2]]), "frame 0: polygons"),
+        (
+            lambda d: d["annotations"][0]["segmentations"].__setitem__(0, [[6, 4, 90, 4, 20, 12]]),
+            "frame 0: a polygon lies outside of the picture of 32 x 24",
+        ),
         (_counts("0~0"), "frame 0: bad RLE: character '~'|frame 0: bad RLE: character"),
         (_counts("P"), "frame 0: bad RLE: ends in the middle"),
         (_counts("12"), "frame 0: bad RLE: runs cover 3 pixels of 768"),
