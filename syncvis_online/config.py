@@ -120,8 +120,6 @@ class TrackerConfig(_Validated):
     """Smallest mask that counts as seen, in cells of the mask features."""
     association: Literal["propagate", "cosine"] = "propagate"
     """How a window's queries are those of the windows before: see syncvis_online.association."""
-    carry: bool = True
-    """Carry video queries from window to window; False starts every window from the learned queries."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""

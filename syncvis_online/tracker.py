@@ -261,7 +261,7 @@ class SlotTracker:
         taking = set(seen)
         if self.association.carries_free:
             taking.update(np.flatnonzero(~state.confirmed).tolist())
-        if not self.config.carry or not taking:
+        if not taking:
             return state
         queries = state.queries.clone()
         index = torch.as_tensor(sorted(taking), device=after.device)

@@ -81,7 +81,7 @@ def test_values_that_are_not_finite_are_refused(saved: Path) -> None:
         ({"model": "[1]"}, "'model' in the header is not a mapping"),
         ({"model": '{"quaries": 3}'}, "model: quaries: unknown key"),
         ({"model": '{"channels": 128.0}'}, "model: channels: input should be a valid integer"),
-        ({"tracker": '{"carry": 1}'}, "tracker: carry: input should be a valid boolean"),
+        ({"tracker": '{"stride": true}'}, "tracker: stride: input should be a valid integer"),
         ({"model": '{"queries": 0}'}, "queries must be at least 1"),
         ({"model": '{"backbone": "vgg"}'}, "unknown backbone 'vgg'"),
         ({"tracker": '{"stride": 9}'}, "stride must be in"),

@@ -157,12 +157,6 @@ def test_min_hits_asks_for_windows_in_a_row() -> None:
         assert set(world.say(now, {3: Seen(score)})) == ids
 
 
-def test_without_carrying_every_window_starts_from_the_learned_queries() -> None:
-    world = World(replace(CONFIG, carry=False))
-    assert set(world.say(0.0, {3: Seen(0.9)})) == {1}
-    assert torch.equal(world.state.queries, world.learned)
-
-
 @given(
     st.lists(st.dictionaries(st.integers(0, SLOTS - 1), st.floats(0.01, 0.99), max_size=5), max_size=30),
     st.data(),
