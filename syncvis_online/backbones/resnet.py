@@ -36,7 +36,25 @@ class BasicBlock(nn.Module):
         return out
 
 
-class ResNet18(nn.Module):
+class _Stages(nn.Module):
+    """A stem to 1/2, a pool to 1/4, and four stages: what all residual networks have in common."""
+
+    stem: nn.Sequential
+    pool: nn.MaxPool2d
+    stages: nn.ModuleList
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """Maps by stride, from fine to coarse."""
+        x = self.stem(x)
+        maps = {2: x}
+        x = self.pool(x)
+        for stride, stage in zip((4, 8, 16, 32), self.stages, strict=True):
+            x = stage(x)
+            maps[stride] = x
+        return maps
+
+
+class ResNet18(_Stages):
     """(B, 3, H, W) pictures, normalised, to maps at strides 2 to 32, stride s with `channels[s]` channels."""
 
     def __init__(self, width: float = 1.0) -> None:
@@ -60,16 +78,6 @@ class ResNet18(nn.Module):
             inputs = outputs
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        """Maps by stride, from fine to coarse."""
-        x = self.stem(x)
-        maps = {2: x}
-        x = self.pool(x)
-        for stride, stage in zip((4, 8, 16, 32), self.stages, strict=True):
-            x = stage(x)
-            maps[stride] = x
-        return maps
-
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a shortcut; the output has four times `width` channels."""
@@ -91,7 +99,7 @@ class Bottleneck(nn.Module):
         return summed
 
 
-class ResNet(nn.Module):
+class ResNet(_Stages):
     """The deep form: `blocks` bottlenecks in each of four stages. Same contract as ResNet18."""
 
     def __init__(self, blocks: tuple[int, int, int, int]) -> None:
@@ -106,13 +114,3 @@ class ResNet(nn.Module):
             inputs = 4 * width
             stages.append(nn.Sequential(first, *(Bottleneck(inputs, width, 1) for _ in range(count - 1))))
         self.stages = nn.ModuleList(stages)
-
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        """Maps by stride, from fine to coarse."""
-        x = self.stem(x)
-        maps = {2: x}
-        x = self.pool(x)
-        for stride, stage in zip((4, 8, 16, 32), self.stages, strict=True):
-            x = stage(x)
-            maps[stride] = x
-        return maps
