@@ -24,7 +24,7 @@ format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: setup ## Train the checkpoint that ships (hours on two cores; resumes): see docs/training.md
+train: $(VENV)/.train ## Train the checkpoint that ships (hours on two cores; resumes): see docs/training.md
 	nice $(BIN)/syncvis-online train small
 
 setup: $(VENV)/.runtime
@@ -32,6 +32,10 @@ setup-dev: $(VENV)/.dev
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	sh scripts/setup.sh $(PYTHON) $(VENV) .
+	touch $@
+
+$(VENV)/.train: $(VENV)/.runtime
+	sh scripts/setup.sh $(PYTHON) $(VENV) '.[train]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

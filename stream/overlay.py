@@ -6,9 +6,7 @@ same colours are sent to subscribers (`stream.wire`), so that a page's list and 
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -16,13 +14,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from stream.stamp import draw_stamp
+from syncvis_online.colors import Color, color_of
 from syncvis_online.types import Image, Track
-
-Color = tuple[int, int, int]
-
-GOLDEN_RATIO = 0.6180339887498949
-TONES = ((0.72, 1.0), (0.58, 0.92), (0.88, 0.86))
-"""(saturation, value) of ids that follow each other: neighbours differ in more than their hue."""
 
 TINT = 0.45
 """Share of the track's colour inside its mask; the rest is the camera's picture."""
@@ -30,23 +23,6 @@ TINT = 0.45
 INK_DARK: Color = (18, 20, 26)
 INK_LIGHT: Color = (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
-@lru_cache(maxsize=4096)
-def color_of(track_id: int) -> Color:
-    """The colour (r, g, b), 0 to 255, of an identity: the same everywhere and for ever.
-
-    Hues step by the golden ratio, so that any run of consecutive ids is spread evenly around the circle.
-    """
-    hue = (0.04 + track_id * GOLDEN_RATIO) % 1.0
-    saturation, value = TONES[track_id % len(TONES)]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return (round(255 * red), round(255 * green), round(255 * blue))
-
-
-def hex_color(track_id: int) -> str:
-    """`color_of` as CSS writes it: "#rrggbb"."""
-    return "#{:02x}{:02x}{:02x}".format(*color_of(track_id))
 
 
 def draw_overlay(

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream.errors import DataError
-from stream.overlay import hex_color
 from stream.types import Clock, TrackedFrame
+from syncvis_online.colors import hex_color
 from syncvis_online.types import RLE, Track
 
 VERSION: Literal[1] = 1

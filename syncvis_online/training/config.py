@@ -35,6 +35,8 @@ class StageConfig:
     windows: int = 1
     strides: tuple[int, ...] = (1,)
     spacings: tuple[int, ...] = (1, 2)
+    covered: float = 0.0
+    """Share of the clips in which instances go behind a board for some frames (`data/clips_covered.py`)."""
     sub_clips: int = 0
     random_sub_clips: int | None = 4
 
@@ -47,6 +49,7 @@ class StageConfig:
             values = getattr(self, name)
             require(len(values) > 0 and min(values) >= 1, f"{name} must name whole numbers from 1 on")
         require(max(self.strides) <= self.window_frames, "strides must not be longer than window_frames")
+        require(0.0 <= self.covered <= 1.0, "covered must be in [0, 1]")
         require(min(self.sub_clips, self.random_sub_clips or 0) >= 0, "sub-clips must not be negative")
         require(
             not self.sub_clips or (self.windows == 1 and self.sub_clips < self.window_frames),
@@ -123,12 +126,16 @@ SourceConfig = SyntheticSource | PhotographSource | YouTubeVISSource | DavisSour
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Where clips come from, by names that stages refer to, and their size (height, width)."""
+    """Where clips come from, by names that stages refer to, and their size (height, width).
+
+    `scales`: one is drawn for each step, and multiplies `size` (the sides stay multiples of 32).
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     sources: dict[str, Annotated[SourceConfig, Field(discriminator="kind")]]
     size: tuple[int, int] = (192, 320)
+    scales: tuple[float, ...] = (1.0,)
     workers: int = 1
     """Processes that load clips, for each process that trains."""
 
@@ -137,6 +144,10 @@ class DataConfig:
         require(
             min(self.size) >= 32 and all(side % 32 == 0 for side in self.size),
             "size must be two multiples of 32",
+        )
+        require(
+            len(self.scales) > 0 and min(self.scales) * min(self.size) >= 32,
+            "scales must name at least one, and leave each side at least 32",
         )
         require(self.workers >= 0, "workers must not be negative")
 
@@ -184,13 +195,16 @@ class TrainingConfig:
     starts from random ones. A run that resumes goes on from its own state."""
     processes: int = 1
     """Processes that share each batch and average their gradients; on two cores, two of one thread each train
-    faster than one of two."""
+    faster than one of two. A launcher's number goes before it."""
+    picture_steps: int = 500
+    """Steps from one sample picture to the next; 0: none."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be, or does not fit another."""
         require(self.seed >= 0, "seed must not be negative")
         require(self.steps >= 1, "steps must be at least 1")
         require(self.processes >= 1, "processes must be at least 1")
+        require(self.picture_steps >= 0, "picture_steps must not be negative")
         require(len(self.stages) > 0, "stages must name at least one stage")
         ends = [stage.until for stage in self.stages]
         require(ends == sorted(set(ends)) and ends[-1] == 1.0, "stages: 'until' must grow and end with 1.0")
@@ -224,16 +238,18 @@ class TrainingConfig:
         return next((s for s in self.stages if step < s.until * self.steps), self.stages[-1])
 
 
-def load_training_config(name_or_path: str, *, steps: int | None = None) -> TrainingConfig:
-    """Read `configs/training/<name>.yaml` or a file; `steps` overrides the file's.
+def load_training_config(
+    name_or_path: str, *, steps: int | None = None, processes: int | None = None
+) -> TrainingConfig:
+    """Read `configs/training/<name>.yaml` or a file; `steps` and `processes` override the file's.
 
     `extends: NAME` at the top of a file takes over the keys of another one: mappings are merged key by key,
     anything else is replaced. Raises ConfigError naming file and key.
     """
     path = Path(find_config("training", name_or_path))
     values = {**_extended(path, ()), "name": path.stem}
-    if steps is not None:
-        values["steps"] = steps
+    overrides = {"steps": steps, "processes": processes}
+    values |= {key: value for key, value in overrides.items() if value is not None}
     return validated(TrainingConfig, values, str(path))
 
 

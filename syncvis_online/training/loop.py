@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,16 @@ from syncvis_online.criterion import Criterion, Targets
 from syncvis_online.model import SyncVIS
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
-from syncvis_online.training.peers import Peers, spawn
+from syncvis_online.training.peers import Peers, launched_processes, spawn
+from syncvis_online.training.pictures import sample_picture
+from syncvis_online.training.records import Records
 from syncvis_online.training.samples import Samples, StepBatches
 from syncvis_online.training.state import read_state, what_decides, write_state
 
 log = logging.getLogger(__name__)
 SAVE_EVERY_S = 180.0
+RECORD_EVERY = 20
+"""Steps."""
 
 
 def parameter_groups(model: SyncVIS, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -74,7 +77,7 @@ class Trainer:
         np.random.seed(config.seed)
         torch.manual_seed(config.seed)
         self.config, self.folder, self.peers = config, folder, peers
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = peers.device
         self.model = SyncVIS(config.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion = Criterion(config.criterion)
         self.optimizer = torch.optim.AdamW(
@@ -134,6 +137,11 @@ class Trainer:
         }
         save_model(self.folder / "model.safetensors", self.model, self.config.tracker, provenance)
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step that comes."""
+        return rate_at(self.step, self.config.steps, self.config.optimizer)
+
     def losses(self, images: Tensor, targets: Targets, stride: int) -> dict[str, Tensor]:
         """Terms of the loss of one batch; images (B, F, 3, H, W)."""
         stage = self.config.stage_at(self.step)
@@ -158,17 +166,15 @@ class Trainer:
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         images = images.to(self.device)
         targets = targets.to(self.device)
-        settings = self.config.optimizer
-        rate = rate_at(self.step, self.config.steps, settings)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+            group["lr"] = self.rate * group["scale"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.losses(images, targets, stride)
         total = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.peers.average_gradients(self.model)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         if bool(norm.isfinite()):
             self.optimizer.step()
         self.step += 1
@@ -184,10 +190,10 @@ def summary(terms: dict[str, Tensor]) -> dict[str, float]:
     return {"total": sum(sums.values()), **sums}
 
 
-@contextlib.contextmanager
+@contextmanager
 def _fast_attention(device: torch.device) -> Iterator[None]:
     """On CPU the plain product trains faster than the fused kernel, whose backward is slow (0.27 s : 0.34 s)."""
-    with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext():
+    with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
         yield
 
 
@@ -204,18 +210,23 @@ def train_from_config(
     `minutes` ends this run, not the training: calling again with the same `output` goes on where it stopped.
     Raises ConfigError, ModelError and DataError before any work starts.
     """
-    config = load_training_config(name_or_path, steps=steps)
+    launched = launched_processes()
+    config = load_training_config(name_or_path, steps=steps, processes=launched if launched > 1 else None)
     folder = output or Path("runs") / config.name
-    folder.mkdir(parents=True, exist_ok=True)
-    if config.processes > 1:
-        Trainer(
-            config, folder, Peers(0, 1)
-        ).resume()  # what is wrong is said here, in one line, and not by each
-    samples = Samples(config, progress=progress)
     deadline = time.monotonic() + (minutes * 60 if minutes is not None else float("inf"))
+    work = partial(_begin, config=config, folder=folder, deadline=deadline, progress=progress)
     if config.processes == 1:
-        run(Peers(0, 1), samples, folder, deadline, progress)
+        work(Peers())
+    elif launched > 1:
+        peers = Peers.join()
+        try:
+            work(peers)
+        finally:
+            peers.leave()
     else:
+        # What is wrong is said here, in one line, and not by each; and what is made once is made here.
+        Trainer(config, folder, Peers()).resume()
+        samples = Samples(config, progress=progress)
         spawn(
             partial(run, samples=samples, folder=folder, deadline=deadline, progress=progress),
             config.processes,
@@ -223,11 +234,18 @@ def train_from_config(
     return folder / "model.safetensors"
 
 
+def _begin(peers: Peers, config: TrainingConfig, folder: Path, deadline: float, progress: bool) -> None:
+    with peers.first_before_others():  # it renders what is not rendered yet
+        samples = Samples(config, progress=progress and peers.first)
+    run(peers, samples, folder, deadline, progress)
+
+
 def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress: bool) -> None:
     """One process's part of a run, from the folder's state to the deadline or the last step."""
     config = samples.config
     trainer = Trainer(config, folder, peers)
     trainer.resume()
+    folder.mkdir(parents=True, exist_ok=True)
     loader: DataLoader[Any] = DataLoader(
         samples,
         batch_sampler=StepBatches(config, trainer.step, peers),
@@ -257,8 +275,9 @@ def _steps(
     progress: bool,
 ) -> None:
     saved = began = time.monotonic()
+    first, pictures = trainer.peers.first, trainer.config.picture_steps
     with (
-        (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as records,
+        Records(trainer.folder, trainer.step) if first else nullcontext() as records,
         tqdm(
             total=trainer.config.steps,
             initial=trainer.step,
@@ -268,20 +287,20 @@ def _steps(
         ) as bar,
     ):
         for images, targets in batches:
+            rate = trainer.rate
             terms = trainer.train_step(images, targets, samples.stride(trainer.step))
             now = time.monotonic()
             trainer.elapsed_s += now - began
             began = now
             bar.update()
             bar.set_postfix(loss=f"{terms['total']:.1f}")
-            if trainer.peers.first and trainer.step % 20 == 0:
-                rounded = {k: round(v, 3) for k, v in terms.items()}
-                records.write(
-                    json.dumps({"step": trainer.step, "s": round(trainer.elapsed_s, 1), **rounded}) + "\n"
-                )
-                records.flush()
+            if records and trainer.step % RECORD_EVERY == 0:
+                records.figures(trainer.step, trainer.elapsed_s, rate, terms)
+            if records and pictures and trainer.step % pictures == 0:
+                picture = sample_picture(trainer.model, trainer.config.tracker, samples.example())
+                records.picture(trainer.step, picture)
             if trainer.peers.any(now > deadline):
                 break
-            if now - saved > SAVE_EVERY_S and trainer.peers.first:
+            if first and now - saved > SAVE_EVERY_S:
                 trainer.save()
                 saved = now

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from syncvis_online.criterion import Targets
 from syncvis_online.data.clips import Clip
+from syncvis_online.data.clips_covered import cover
 from syncvis_online.training.config import StageConfig, TrainingConfig
 from syncvis_online.training.peers import Peers
 from syncvis_online.training.sources import open_sources
@@ -33,19 +34,34 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         rng = np.random.default_rng((self.config.seed, 1, step))
         return int(rng.choice(self.config.stage_at(step).strides))
 
+    def size(self, step: int) -> tuple[int, int]:
+        """(height, width) of the clips at a step, the same for its whole batch."""
+        data = self.config.data
+        scale = float(np.random.default_rng((self.config.seed, 4, step)).choice(data.scales))
+        height, width = (32 * max(1, round(side * scale / 32)) for side in data.size)
+        return height, width
+
+    def example(self) -> Clip:
+        """A clip to look at, the same in every run: as the last stage draws them."""
+        step = self.config.steps - 1
+        rng = np.random.default_rng((self.config.seed, 5))
+        stage = self.config.stage_at(step)
+        return self._clip(rng, stage, stage.frames(min(stage.strides)), self.config.data.size)
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sample `key` = (step, place in its batch)."""
         step, place = key
         stage = self.config.stage_at(step)
         rng = np.random.default_rng((self.config.seed, 0, step, place))
-        return self._tensors(self._clip(rng, stage, stage.frames(self.stride(step))))
+        return self._tensors(self._clip(rng, stage, stage.frames(self.stride(step)), self.size(step)))
 
-    def _clip(self, rng: np.random.Generator, stage: StageConfig, frames: int) -> Clip:
+    def _clip(self, rng: np.random.Generator, stage: StageConfig, frames: int, size: tuple[int, int]) -> Clip:
         names = list(stage.shares)
         odds = np.array([stage.shares[name] for name in names])
         name = names[int(rng.choice(len(names), p=odds / odds.sum()))]
         spacing = int(rng.choice(stage.spacings))
-        return self._sources[name].clip(rng, frames, spacing, self.config.data.size)
+        clip = self._sources[name].clip(rng, frames, spacing, size)
+        return cover(clip, rng) if rng.random() < stage.covered else clip
 
     def _tensors(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         images = torch.from_numpy(clip.images).permute(0, 3, 1, 2).contiguous()

@@ -17,11 +17,11 @@ from syncvis_online.training.config import TrainingConfig
 def what_decides(config: TrainingConfig) -> dict[str, Any]:
     """What a run's weights depend on, by key, as plain values.
 
-    That is all but the name, the number of steps (a run may be made longer), the tracker (training does not use
-    it), and where, and by how many helpers, data is read.
+    That is all but the name, the number of steps (a run may be made longer), the tracker and the sample pictures
+    (training does not use them), and where, and by how many helpers, data is read.
     """
     values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    for key in ("name", "steps", "tracker"):
+    for key in ("name", "steps", "tracker", "picture_steps"):
         del values[key]
     del values["data"]["workers"]
     for source in values["data"]["sources"].values():

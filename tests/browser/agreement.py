@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stream.overlay import TINT, color_of, draw_overlay
+from stream.overlay import TINT, draw_overlay
 from stream.stamp import stamp_area
+from syncvis_online.colors import color_of
 from syncvis_online.types import Image, Mask, Track, decode_mask
 
 DECISIVE = 0.5

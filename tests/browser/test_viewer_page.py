@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from playwright.async_api import Browser, expect
 
-from stream.overlay import hex_color
 from stream.server import create_app
+from syncvis_online.colors import hex_color
 from tests.browser.pages import Complaints, collect_pictures, wait_for_state
 from tests.stream.viewer_frames import SIZE, make_service, publishing, serving
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.overlay import color_of, draw_overlay, hex_color
+from stream.overlay import draw_overlay
 from stream.stamp import read_stamp
+from syncvis_online.colors import color_of, hex_color
 from syncvis_online.types import Mask
 from tests.stream.viewer_frames import SIZE, ellipse, make_picture, make_track
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import DataError
-from stream.overlay import color_of
 from stream.types import TrackedFrame
 from stream.wire import VERSION, WireFrame, decode, encode
+from syncvis_online.colors import color_of
 from syncvis_online.types import LABELS, Track, box_of_mask, decode_mask, encode_mask
 from tests.stream.viewer_frames import make_picture
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,14 +15,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from syncvis_online.checkpoint import load_model
+from syncvis_online.config import TrackerConfig
+from syncvis_online.data.clips import Clip
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.errors import ConfigError, ModelError
+from syncvis_online.model import SyncVIS
 from syncvis_online.paths import CONFIG_ROOTS
 from syncvis_online.training import train_from_config
 from syncvis_online.training.config import OptimizerConfig, load_training_config
 from syncvis_online.training.loop import rate_at
+from syncvis_online.training.pictures import sample_picture
 from syncvis_online.training.rendered import RenderedVideos
 from syncvis_online.training.samples import Samples
 from tests.syncvis_online.models import TINY
@@ -110,6 +119,81 @@ def test_two_processes_that_stop_and_resume_equal_two_that_do_not(tmp_path: Path
     assert a.provenance["step"] == b.provenance["step"] == 4
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
+
+
+@pytest.mark.integration
+def test_a_launcher_s_processes_give_what_ours_give(tmp_path: Path, cache: Path) -> None:
+    """torchrun, which `accelerate launch` starts GPUs' processes with; here two on the CPU."""
+    ours = train_from_config(
+        config(tmp_path, cache, processes=2, steps=2), output=tmp_path / "ours", progress=False
+    )
+    (tmp_path / "launched").mkdir()
+    alone = config(tmp_path / "launched", cache, steps=2)  # says 1: the launcher's number goes before it
+    launch = ["torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    run = ["-m", "stream.cli", "train", alone, "--output", str(tmp_path / "launched")]
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, *run],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    a, b = load_model(str(ours)), load_model(str(tmp_path / "launched" / "model.safetensors"))
+    assert a.provenance["training"] == b.provenance["training"]
+    for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
+        assert torch.equal(x, y), name
+
+
+def test_a_run_leaves_figures_and_pictures_to_look_at(tmp_path: Path, cache: Path) -> None:
+    path = config(tmp_path, cache, steps=40, picture_steps=20, model={**TINY.to_mapping(), "layers": 1})
+    folder = tmp_path / "run"
+    train_from_config(path, output=folder, steps=20, progress=False)
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 22, "total": 1.0}\n{"step": 2')  # of a run that died after its last checkpoint
+    train_from_config(path, output=folder, progress=False)
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [20, 40]
+    assert all(np.isfinite(record["total"]) for record in records)
+    board = EventAccumulator(str(folder / "tensorboard"))
+    board.Reload()
+    assert [event.step for event in board.Scalars("loss/total")] == [20, 40]
+    assert [event.value for event in board.Scalars("loss/total")] == pytest.approx(
+        [record["total"] for record in records], abs=1e-3
+    )
+    assert [event.step for event in board.Images("sample")] == [20, 40]
+    for step in (20, 40):
+        picture = cv2.imread(str(folder / "pictures" / f"{step:06d}.png"))
+        assert picture.shape == (2 * 64 + 4, 3 * 96 + 2 * 4, 3)  # two windows of two frames, stride 1
+
+
+def test_a_sample_picture_shows_the_truth_and_leaves_the_model_as_it_is() -> None:
+    torch.manual_seed(0)
+    model = SyncVIS(TINY)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    images = np.full((2, 64, 96, 3), 100, np.uint8)
+    masks = np.zeros((1, 2, 64, 96), np.bool_)
+    masks[0, :, 20:40, 30:50] = True
+    clip = Clip(images, masks, np.array([0]), np.zeros((2, 64, 96), np.bool_))
+    picture = sample_picture(model.train(), TrackerConfig(birth_score=0.99, keep_score=0.99), clip)
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    truth, said = picture[:64, :96], picture[68:, :96]
+    assert np.array_equal(np.any(truth != 100, axis=-1), masks[0, 0])
+    assert (said == 100).all(), "an untrained model is not sure of anything"
+
+
+def test_the_size_of_a_step_is_drawn_once_and_is_a_multiple_of_32(tmp_path: Path, cache: Path) -> None:
+    data = {"size": [64, 96], "scales": [0.5, 1.0, 1.4], "workers": 0}
+    samples = Samples(load_training_config(config(tmp_path, cache, data=data, steps=40)), progress=False)
+    sizes = [samples.size(step) for step in range(40)]
+    assert set(sizes) == {(32, 64), (64, 96), (96, 128)}
+    for step in range(3):
+        images, targets = samples.collate([samples[step, 0], samples[step, 1]])
+        assert images.shape[-2:] == sizes[step]
+        assert targets.masks.shape[-2:] == (sizes[step][0] // 4, sizes[step][1] // 4)
 
 
 def test_samples_are_the_same_in_every_run_and_differ_by_place(tmp_path: Path, cache: Path) -> None:
@@ -227,6 +311,10 @@ def test_a_config_extends_another_and_never_itself(tmp_path: Path, cache: Path) 
         ({"tracker": {"window_frames": "2"}}, "tracker.window_frames: input should be a valid integer"),
         ({"criterion": {"dise": 1}}, "criterion.dise: unknown key"),
         ({"optimizer": {"rate": float("inf")}}, "optimizer.rate: input should be a finite number"),
+        ({"data": {"size": [64, 96], "scales": []}}, "data: scales must name at least one"),
+        ({"data": {"size": [64, 96], "scales": [0.4]}}, "leave each side at least 32"),
+        ({"stages": [stage(covered=1.5)]}, r"covered must be in \[0, 1\]"),
+        ({"picture_steps": -1}, "picture_steps must not be negative"),
         ({"data": {"size": [64, 90]}}, "data: size must be two multiples of 32"),
         ({"world": {"seeds": [3]}}, r"data\.sources\.world\.synthetic\.seeds"),
         ({"world": {"seeds": [3, 2]}}, "seeds must be the first and the last"),
