@@ -1,7 +1,7 @@
 """Multi-scale deformable attention (Zhu et al., ICLR 2021) and Mask2Former's pixel decoder, which is made of it.
 
 Every cell of the 1/32, 1/16 and 1/8 maps looks at a few learned places on each of the three; a feature pyramid then
-adds the 1/4 map for the mask features. Pure PyTorch, exact on every device.
+adds the 1/4 map for the mask features. Pure PyTorch, exact on every device, in the form that is fast on it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,18 @@ def sample_levels(
     `value` (B, S, M, d): the maps' cells row by row, level after level, for M heads of d channels; `sizes`: each
     level's (height, width); `locations` (B, Q, M, L, P, 2): x and y in [0, 1] of P places on each of L levels;
     `weights` (B, Q, M, L, P). Outside of a map is zero.
+
+    On a CPU by rows (2.1 to 2.3 times as fast as by maps, 1.4 to 1.6 times with gradients), elsewhere by maps
+    (benchmarks/deformable_speed.py).
     """
+    by = sample_rows if value.device.type == "cpu" else sample_maps
+    return by(value, sizes, locations, weights)
+
+
+def sample_maps(
+    value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """`sample_levels` by `grid_sample`, level by level: all samples are made, then weighted and added."""
     B, _, M, d = value.shape
     Q, P = locations.shape[1], locations.shape[4]
     grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (L, B * M, Q, P, 2)
@@ -42,6 +53,41 @@ def sample_levels(
         total = total + (F.grid_sample(maps, grid, align_corners=False) * share).sum(-1)
         start += height * width
     return total.view(B, M * d, Q).transpose(1, 2)
+
+
+def sample_rows(
+    value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """`sample_levels` as one weighted sum of rows of `value`: four corners for each of L * P places.
+
+    A cell's d channels lie side by side, so each corner is one read of d numbers, added where it is read
+    (`embedding_bag`): no sample is ever written, and no map is transposed.
+    """
+    B, S, M, d = value.shape
+    kind, exact = value.dtype, torch.promote_types(value.dtype, torch.float32)
+    width = torch.tensor([w for _, w in sizes], device=value.device)[:, None]
+    height = torch.tensor([h for h, _ in sizes], device=value.device)[:, None]
+    start = (width * height).cumsum(0) - width * height
+    at = locations.to(exact) * torch.cat((width, height), dim=1)[:, None] - 0.5
+    corner = at.floor()
+    right, below = (at - corner).unbind(-1)
+    x, y = corner.long().unbind(-1)
+    rows, shares = [], []
+    for i, part_y in ((y, 1 - below), (y + 1, below)):
+        for j, part_x in ((x, 1 - right), (x + 1, right)):
+            inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
+            rows.append(torch.where(inside, start + i * width + j, 0))
+            shares.append(weights * part_y * part_x * inside)
+    first = torch.arange(B, device=value.device)[:, None] * S * M + torch.arange(M, device=value.device)
+    index = torch.stack(rows, dim=-1).flatten(3) * M + first[:, None, :, None]  # (B, Q, M, L * P * 4)
+    share = torch.stack(shares, dim=-1).flatten(3).to(exact)
+    total = F.embedding_bag(
+        index.flatten(0, 2),
+        value.to(exact).reshape(B * S * M, d),
+        mode="sum",
+        per_sample_weights=share.flatten(0, 2),
+    )
+    return total.view(B, -1, M * d).to(kind)
 
 
 class DeformableAttention(nn.Module):

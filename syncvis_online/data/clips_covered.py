@@ -50,10 +50,10 @@ def cover(clip: Clip, rng: np.random.Generator) -> Clip:
 
 def _board(masks: NDArray[np.bool_], rng: np.random.Generator) -> tuple[slice, slice] | None:
     """A rectangle that hides all of `masks` (T, H, W), a little larger; None when nothing is there to hide."""
-    way = masks.any(0)
+    way = masks.any(axis=0)
     if np.count_nonzero(way) < MIN_VISIBLE_PX:
         return None
-    rows, columns = np.flatnonzero(way.any(axis=1)), np.flatnonzero(way.any(axis=0))
+    rows, columns = np.flatnonzero(way.max(axis=1)), np.flatnonzero(way.max(axis=0))
     return _widened(rows, way.shape[0], rng), _widened(columns, way.shape[1], rng)
 
 
