@@ -78,6 +78,24 @@ def agreement(shown: Image, camera: Image, tracks: Sequence[Track]) -> Agreement
     return Agreement(float((coloured & masked).sum()) / union if union else 1.0, int(masked.sum()))
 
 
+def own_shares(shown: Image, camera: Image, tracks: Sequence[Track], least: int) -> list[float]:
+    """Of each mask with at least `least` pixels inside it to compare: the share of them that its own colour explains
+    better than the colour of any other track on the frame does.
+    """
+    shape = shown.shape[0], shown.shape[1]
+    compared = comparable_pixels(tracks, shape)
+    shown_f, camera_f = shown.astype(np.float32), camera.astype(np.float32)
+    blends = [(1 - TINT) * camera_f + TINT * np.float32(color_of(track.track_id)) for track in tracks]
+    nearest = np.argmin([_squared_distance(shown_f, blend) for blend in blends], axis=0) if blends else None
+    shares = []
+    for i, track in enumerate(tracks):
+        inside = cv2.erode(decode_mask(track.mask).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        pixels = inside & compared
+        if nearest is not None and np.count_nonzero(pixels) >= least:
+            shares.append(float((nearest[pixels] == i).mean()))
+    return shares
+
+
 class Clip:
     """The pictures that a camera sends in a loop, searched by likeness."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ from stream.stamp import read_stamp
 from stream.wire import WireFrame, decode
 from syncvis_online.data.synthetic import SyntheticFrame, load_level, render_video
 from syncvis_online.types import Image, Track
-from tests.browser.agreement import Clip, agreement, is_covered
+from tests.browser.agreement import Clip, agreement, is_covered, own_shares
 from tests.browser.pages import collect_pictures, wait_for_state
 from tests.integration.processes import ServeProcess, write_config
 from tests.support.rtsp_server import RtspServer
@@ -65,9 +66,9 @@ async def test_a_browser_shows_the_published_masks_on_their_own_frames(
 def check_colours_and_coverage(
     pairs: list[tuple[Image, tuple[Track, ...]]], world: list[SyntheticFrame]
 ) -> None:
-    """The colours agree with the masks on every frame, and half of the large objects are covered."""
+    """The colours agree with the masks on every frame, each with its own, and half of the large objects are covered."""
     clip = Clip([frame.image for frame in world])
-    agreements, mirrored, covered = [], [], []
+    agreements, mirrored, covered, own, exchanged = [], [], [], [], []
     for shown, tracks in pairs:
         truth = world[clip.nearest(shown, tracks)]
         found = agreement(shown, truth.image, tracks)
@@ -75,14 +76,22 @@ def check_colours_and_coverage(
             agreements.append(found.iou)
             if len(mirrored) < 3:
                 mirrored.append(agreement(shown[:, ::-1], truth.image[:, ::-1], tracks).iou)
+        own += own_shares(shown, truth.image, tracks, least=200)
+        ids = [track.track_id for track in tracks]
+        others = [replace(track, track_id=ids[i - 1]) for i, track in enumerate(tracks)]
+        exchanged += own_shares(shown, truth.image, others, least=200) if len(tracks) > 1 else []
         covered += [is_covered(thing.mask, tracks) for thing in truth.objects if is_large(thing.mask)]
     print(
         f"{len(agreements)} frames: IoU of colours and masks {min(agreements, default=0):.3f} to "
-        f"{max(agreements, default=0):.3f}; {sum(covered)} of {len(covered)} large objects covered"
+        f"{max(agreements, default=0):.3f}; {len(own)} masks: own colour on {min(own, default=0):.3f} to "
+        f"{max(own, default=0):.3f} of their pixels; {sum(covered)} of {len(covered)} large objects covered"
     )
     assert len(agreements) >= 10, "too few frames with masks to compare"
     assert min(agreements) >= 0.8
     assert np.median(mirrored) < 0.5, "masks of another place agree too: the comparison says nothing"
+    assert len(own) >= 20, "too few masks to compare one by one"
+    assert np.median(own) >= 0.9, "masks are not drawn in the colours of their ids"
+    assert np.median(exchanged) < 0.2, "another id's colour agrees too: the comparison says nothing"
     assert len(covered) >= 10, "the clip shows too few large objects"
     assert sum(covered) >= len(covered) / 2
 

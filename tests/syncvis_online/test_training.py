@@ -67,13 +67,15 @@ def config(folder: Path, cache: Path, world: dict[str, object] | None = None, **
     return str(path)
 
 
-def test_a_run_that_stops_and_resumes_equals_one_that_does_not(tmp_path: Path, cache: Path) -> None:
-    path = config(tmp_path, cache)
+def test_twenty_steps_equal_ten_and_a_resumed_ten(tmp_path: Path, cache: Path) -> None:
+    path = config(tmp_path, cache, steps=20)
     whole = train_from_config(path, output=tmp_path / "whole", progress=False)
-    for _ in range(6):  # no minutes at all: each call makes one step
-        parts = train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
+    for _ in range(10):  # no minutes at all: each call makes one step
+        train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
+    assert load_model(str(tmp_path / "parts" / "model.safetensors")).provenance["step"] == 10
+    parts = train_from_config(path, output=tmp_path / "parts", progress=False)
     a, b = load_model(str(whole)), load_model(str(parts))
-    assert a.provenance["step"] == b.provenance["step"] == 6
+    assert a.provenance["step"] == b.provenance["step"] == 20
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
 
