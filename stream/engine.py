@@ -16,7 +16,7 @@ from syncvis_online.types import Track
 if TYPE_CHECKING:  # importing torch takes seconds; a program that never loads an engine does not pay them
     from syncvis_online.features import FrameFeatures
     from syncvis_online.online import OnlineTracker
-    from syncvis_online.tracker import TrackerState
+    from syncvis_online.state import TrackerState
 
 
 class Engine(Protocol):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
 
 
@@ -24,8 +25,8 @@ class Association(Protocol):
     carries_free: bool
     """Whether a free slot, too, keeps the query that answered for it; else it starts each window as learned."""
 
-    def start(self, model: SyncVIS, carried: Tensor) -> Tensor:
-        """v0 (B, N, C) of B windows from the queries that their slots hold (B, N, C)."""
+    def start(self, model: SyncVIS, carried: Tensor, memory: Memory | None) -> Tensor:
+        """v0 (B, N, C) of B windows from the queries that their slots hold (B, N, C), and from their memory."""
         ...
 
     def assign(self, carried: Tensor, decoded: Tensor) -> NDArray[np.int64]:
@@ -34,13 +35,13 @@ class Association(Protocol):
 
 
 class Propagate:
-    """v0 = p + W_v p; slot j is query j."""
+    """v0 = p + W_v p + z; slot j is query j."""
 
     carries_free = False
 
-    def start(self, model: SyncVIS, carried: Tensor) -> Tensor:
+    def start(self, model: SyncVIS, carried: Tensor, memory: Memory | None) -> Tensor:
         """See `Association`."""
-        return model.carry(carried)
+        return model.carry(carried, memory)
 
     def assign(self, carried: Tensor, decoded: Tensor) -> NDArray[np.int64]:
         """See `Association`."""
@@ -52,7 +53,7 @@ class Cosine:
 
     carries_free = True
 
-    def start(self, model: SyncVIS, carried: Tensor) -> Tensor:
+    def start(self, model: SyncVIS, carried: Tensor, memory: Memory | None) -> Tensor:
         """See `Association`."""
         return model.carry(model.decoder.video_query.expand_as(carried))
 

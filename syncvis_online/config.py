@@ -69,6 +69,8 @@ class ModelConfig(_Validated):
     """Nk: how many queries of each frame (and of the video) the other branch sees."""
     confidence: Literal["top2", "top1"] = "top2"
     """Confidence of a query: sum of its two largest foreground softmax scores, or the largest."""
+    memory_entries: int = 0
+    """M: how many of its past states a slot remembers (GenVIS); 0: carried queries are all."""
     similarity: bool = False
     """Two projections for the similarity loss (CriterionConfig.similarity); inference does not use them."""
     short_side: int = 192
@@ -94,6 +96,7 @@ class ModelConfig(_Validated):
         require(self.backbone_width > 0.0, "backbone_width must be greater than 0")
         require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")
         require(1 <= self.synchronize_top_k <= self.queries, "synchronize_top_k must be in [1, queries]")
+        require(self.memory_entries >= 0, "memory_entries must not be negative")
         require(self.mask_stride in (2, 4), "mask_stride must be 2 or 4")
         require(self.short_side >= 32 and self.short_side % 32 == 0, "short_side must be a multiple of 32")
 
@@ -114,6 +117,8 @@ class TrackerConfig(_Validated):
     """Windows in a row that a free slot must be confident for."""
     max_lost_s: float = 2.0
     """A track not seen for longer is retired: its slot is free again, its id never given again."""
+    memory_interval_s: float = 0.5
+    """At least so long lies between two entries of a slot's memory, so that it spans occlusions at any frame rate."""
     duplicate_iou: float = 0.6
     """A mask that overlaps a better one by more is a duplicate."""
     min_area: int = 4
@@ -128,5 +133,6 @@ class TrackerConfig(_Validated):
         for name in ("birth_score", "keep_score", "duplicate_iou"):
             require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
         require(self.min_hits >= 1, "min_hits must be at least 1")
-        require(self.max_lost_s >= 0.0, "max_lost_s must not be negative")
+        for name in ("max_lost_s", "memory_interval_s"):
+            require(getattr(self, name) >= 0.0, f"{name} must not be negative")
         require(self.min_area >= 1, "min_area must be at least 1")

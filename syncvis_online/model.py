@@ -14,6 +14,7 @@ from syncvis_online.config import ModelConfig
 from syncvis_online.decoder import DecoderOutput, SynchronizedDecoder
 from syncvis_online.deformable import DeformablePixelDecoder
 from syncvis_online.features import FrameFeatures
+from syncvis_online.memory import Memory, QueryMemory
 from syncvis_online.pixel_decoder import FPNPixelDecoder
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -34,6 +35,7 @@ class SyncVIS(nn.Module):
         self.decoder = SynchronizedDecoder(config)
         self.propagate = nn.Linear(config.channels, config.channels, bias=False)  # W_v
         nn.init.zeros_(self.propagate.weight)
+        self.memory = QueryMemory(config.channels) if config.memory_entries else None
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
@@ -64,10 +66,16 @@ class SyncVIS(nn.Module):
         B = features.mask_features.shape[0]
         return self.carry(self.decoder.video_query.expand(B, -1, -1))
 
-    def carry(self, previous: Tensor) -> Tensor:
-        """v0 of the next window: p + W_v p (GenVIS, without its memory), (..., N, C)."""
+    def carry(self, previous: Tensor, memory: Memory | None = None) -> Tensor:
+        """v0 of the next window: p + W_v p, and z, what each slot reads from its own memory (GenVIS), (..., N, C)."""
         carried: Tensor = previous + self.propagate(previous)
-        return carried
+        if self.memory is None or memory is None:
+            return carried
+        return carried + self.memory.read(previous, memory)
+
+    def remember(self, video_queries: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Key and value that a slot's memory takes of v after a window (..., N, C); None for a model without one."""
+        return None if self.memory is None else self.memory.entries(self.decoder.norm(video_queries))
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Size (H, W) at which a picture is encoded: the short side fixed, the long a multiple of 32."""

@@ -22,7 +22,8 @@ from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.masks import tracks_of
 from syncvis_online.model import SyncVIS
-from syncvis_online.tracker import SlotTracker, TrackerState
+from syncvis_online.state import TrackerState
+from syncvis_online.tracker import SlotTracker
 from syncvis_online.types import FrameTracks, Image, Track
 
 Mode = Literal["streaming", "offline"]

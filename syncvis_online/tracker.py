@@ -19,32 +19,9 @@ from syncvis_online.association import ASSOCIATIONS
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.features import FrameFeatures
+from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
-
-FREE = 0
-"""Track id of a slot that holds no identity."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerState:
-    """All that a camera's tracker remembers. Arrays are not written to once they are here.
-
-    queries: p, the video queries after the window in which each slot was last seen, (N, C); the learned ones
-    for free slots. track_ids (N,) int64, FREE where free. last_seen_s (N,) float64, in the stream's time.
-    hits (N,) int64: windows in a row that a free slot was confident for. next_id: the id that is given next.
-    """
-
-    queries: Tensor
-    track_ids: NDArray[np.int64]
-    last_seen_s: NDArray[np.float64]
-    hits: NDArray[np.int64]
-    next_id: int = 1
-
-    @property
-    def confirmed(self) -> NDArray[np.bool_]:
-        """Which slots hold an identity, (N,)."""
-        confirmed: NDArray[np.bool_] = self.track_ids != FREE
-        return confirmed
+from syncvis_online.state import FREE, SlotMemory, TrackerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +84,17 @@ class SlotTracker:
         learned = self.model.decoder.video_query.detach()
         N = learned.shape[0]
         zeros = np.zeros(N, dtype=np.int64)
-        return TrackerState(learned.clone(), zeros, np.zeros(N), zeros)
+        entries = self.model.config.memory_entries
+        memory = SlotMemory.empty(N, entries, learned) if entries else None
+        return TrackerState(learned.clone(), zeros, np.zeros(N), zeros, memory=memory)
 
     @torch.inference_mode()
     def decode(self, features: FrameFeatures, states: Sequence[TrackerState]) -> DecoderOutput:
         """Decode B windows (B, T, ...), each from its stream's state."""
         carried = torch.stack([s.queries for s in states])
-        return self.model.decode(features, self.association.start(self.model, carried))
+        memories = [s.memory.view() for s in states if s.memory]
+        memory = Memory.batch(memories) if memories else None
+        return self.model.decode(features, self.association.start(self.model, carried, memory))
 
     @torch.inference_mode()
     def update(
@@ -131,12 +112,14 @@ class SlotTracker:
         """
         of_slots = self._of_slots(output, row, state)
         answered: list[list[Detection]] = []
+        of_window: set[int] = set()
         for t in range(len(times_s) - answers, len(times_s)):
             candidates = self._candidates(of_slots, features.mask_features[row, t])
             state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
             answered.append(_detections(candidates, state, seen))
             state = self._carry(state, of_slots.queries, seen)
-        return answered, state
+            of_window.update(seen)
+        return answered, self._remember(state, of_slots.queries, sorted(of_window), times_s[-1])
 
     @torch.inference_mode()
     def revise(
@@ -227,13 +210,22 @@ class SlotTracker:
         that a slot that is free starts the window from the learned query. A clock that stepped back lengthens no
         slot's life: nothing was seen later than now.
         """
-        state = replace(state, last_seen_s=np.minimum(state.last_seen_s, now_s))
+        state = replace(
+            state,
+            last_seen_s=np.minimum(state.last_seen_s, now_s),
+            memory=state.memory and state.memory.no_later_than(now_s),
+        )
         gone = state.confirmed & (now_s - state.last_seen_s > self.config.max_lost_s)
         if not gone.any():
             return state
         learned = self.model.decoder.video_query.detach()
         queries = torch.where(torch.from_numpy(gone)[:, None].to(learned.device), learned, state.queries)
-        return replace(state, queries=queries, track_ids=np.where(gone, FREE, state.track_ids))
+        return replace(
+            state,
+            queries=queries,
+            track_ids=np.where(gone, FREE, state.track_ids),
+            memory=state.memory and state.memory.forget(gone),
+        )
 
     def _without_duplicates(
         self, found: _Candidates, slots: NDArray[np.intp], taken: Sequence[int]
@@ -267,6 +259,19 @@ class SlotTracker:
         index = torch.as_tensor(sorted(taking), device=after.device)
         queries[index] = after[index]
         return replace(state, queries=queries)
+
+    def _remember(self, state: TrackerState, after: Tensor, seen: list[int], now_s: float) -> TrackerState:
+        """Write v of the slots that the window has seen, and that have written nothing for an interval."""
+        entries = self.model.remember(after)
+        if state.memory is None or entries is None:
+            return state
+        slots = np.array(seen, dtype=np.int64)
+        waited = now_s - state.memory.written_s[slots].max(1, initial=-np.inf)
+        # Frames of 10 a second lie 0.1 s apart but for rounding.
+        slots = slots[waited >= self.config.memory_interval_s - 1e-3]
+        index = torch.from_numpy(slots).to(after.device)
+        keys, values = (x[index] for x in entries)
+        return replace(state, memory=state.memory.write(slots, keys, values, now_s))
 
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

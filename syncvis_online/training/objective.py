@@ -10,6 +10,7 @@ from torch import Tensor
 
 from syncvis_online.criterion import Assignments, Criterion, Targets
 from syncvis_online.features import FrameFeatures
+from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
 
 SUB_CLIP_WEIGHT = 0.5
@@ -28,23 +29,30 @@ def carried_loss(
 
     `features` (B*F, ...) of clips of F = window_frames + (windows - 1) * stride frames. The rule of the
     tracker: a slot whose instance was seen, on a frame that the window answers, goes on from v, one whose instance
-    is out of sight from its last seen v, frozen, and a slot that holds nothing starts from the learned query.
+    is out of sight from its last seen v, frozen, and a slot that holds nothing starts from the learned query. A model
+    with a memory takes an entry of every slot seen, after every window.
     """
     B, F = targets.valid.shape[:2]
     base = torch.arange(B, device=targets.valid.device)[:, None] * F
     p = model.decoder.video_query.expand(B, -1, -1)
     held: Assignments | None = None
+    remembered: list[tuple[Tensor, Tensor, Tensor]] = []
     total: dict[str, Tensor] = {}
     for i in range(windows):
         index = list(range(i * stride, i * stride + window_frames))
         window = features.windows(base + torch.tensor(index, device=base.device))
         of_window = targets.frames(index)
-        output = model.decode(window, model.carry(p))
+        memory = Memory.stack(remembered) if remembered else None
+        output = model.decode(window, model.carry(p, memory))
         terms, held = criterion(window, output, of_window, held)
         for key, value in terms.items():
             total[key] = total.get(key, 0.0) + value / windows
         answered = of_window.frames(range(window_frames - min(stride, window_frames), window_frames))
-        p = torch.where(_seen(held[-1], answered)[..., None], output.video_queries.to(p.dtype), p)
+        seen = _seen(held[-1], answered)
+        p = torch.where(seen[..., None], output.video_queries.to(p.dtype), p)
+        entry = model.remember(output.video_queries)
+        if entry is not None:
+            remembered.append((*entry, seen))
     return total
 
 

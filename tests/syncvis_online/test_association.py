@@ -29,9 +29,9 @@ def test_cosine_starts_every_window_from_the_learned_queries_and_propagate_from_
     model = tiny_model()
     carried = torch.randn(2, N, TINY.channels, dtype=torch.float64)
     learned = model.carry(model.decoder.video_query)
-    for row in Cosine().start(model, carried):
+    for row in Cosine().start(model, carried, None):
         assert torch.equal(row, learned)
-    assert torch.equal(Propagate().start(model, carried), model.carry(carried))
+    assert torch.equal(Propagate().start(model, carried, None), model.carry(carried))
     assert (Propagate().assign(carried[0], carried[1]) == np.arange(N)).all()
 
 

@@ -14,11 +14,12 @@ import torch
 from stream.engine import TorchEngine
 from stream.types import Frame
 from stream.window import RollingWindows
+from syncvis_online.checkpoint import Checkpoint
 from syncvis_online.config import TrackerConfig
 from syncvis_online.features import FrameFeatures
 from syncvis_online.masks import tracks_of
 from syncvis_online.online import OnlineTracker
-from tests.syncvis_online.models import pictures, tiny_checkpoint
+from tests.syncvis_online.models import TINY, pictures, tiny_checkpoint, tiny_model
 
 FPS = 10.0
 TRACKER = TrackerConfig(
@@ -45,7 +46,10 @@ def reference(
         state = slots.retire(state, last / FPS)
         window: FrameFeatures = everything.windows(torch.tensor([frames]))
         with torch.inference_mode():
-            output = model.decode(window, (state.queries + model.propagate(state.queries))[None])
+            first = state.queries + model.propagate(state.queries)
+            if model.memory and state.memory:
+                first = first + model.memory.read(state.queries, state.memory.view())
+            output = model.decode(window, first[None])
         answers = min(config.stride, len(frames))
         detections, state = slots.update(window, output, 0, [f / FPS for f in frames], answers, state)
         logits.append(output.layers[-1].video.logits[0])
@@ -55,11 +59,17 @@ def reference(
     return ids, logits
 
 
-@pytest.mark.parametrize(("window_frames", "stride"), [(1, 1), (2, 1), (3, 1), (3, 3), (3, 2)])
-def test_streaming_equals_the_reference(window_frames: int, stride: int) -> None:
-    config = replace(TRACKER, window_frames=window_frames, stride=stride)
+@pytest.mark.parametrize(
+    ("window_frames", "stride", "memory_entries"),
+    [(1, 1, 0), (2, 1, 0), (3, 1, 0), (3, 3, 0), (3, 2, 0), (2, 1, 3), (3, 2, 3)],
+)
+def test_streaming_equals_the_reference(window_frames: int, stride: int, memory_entries: int) -> None:
+    config = replace(TRACKER, window_frames=window_frames, stride=stride, memory_interval_s=0.2)
     images = pictures(12)
-    tracker = OnlineTracker(tiny_checkpoint(config))
+    checkpoint = Checkpoint(tiny_model(0, replace(TINY, memory_entries=memory_entries)), config, {})
+    if checkpoint.model.memory:
+        torch.nn.init.normal_(checkpoint.model.memory.value.weight, std=0.3)
+    tracker = OnlineTracker(checkpoint)
     wanted, _ = reference(tracker, images)
     got = [{t.track_id: t.mask["counts"] for t in f.tracks} for f in tracker.track_video(images, FPS)]
     assert got == wanted

@@ -13,7 +13,8 @@ from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import BranchPrediction, DecoderOutput, LayerPrediction
 from syncvis_online.features import FrameFeatures
 from syncvis_online.masks import disjoint_masks, tracks_of
-from syncvis_online.tracker import Detection, SlotTracker, TrackerState
+from syncvis_online.state import TrackerState
+from syncvis_online.tracker import Detection, SlotTracker
 from syncvis_online.types import LABELS, decode_mask
 from tests.syncvis_online.models import TINY, tiny_model
 

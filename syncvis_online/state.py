@@ -1,0 +1,155 @@
+"""The state of one stream's tracker: a value that is passed in, returned, never written to; and its form as bytes.
+
+Owns the format that is stored and sent. Knows the sizes of a model, not its layers, and no rule of a slot's life.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from syncvis_online.errors import DataError
+from syncvis_online.memory import Memory
+
+FORMAT = "syncvis-online-state/1"
+FREE = 0
+"""Track id of a slot that holds no identity."""
+NEVER = -np.inf
+"""The time of a memory entry that was not written yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotMemory:
+    """The memory ring of every slot: `keys` and `values` (N, M, C); `written_s` (N, M) float64, NEVER where unused."""
+
+    keys: Tensor
+    values: Tensor
+    written_s: NDArray[np.float64]
+
+    @staticmethod
+    def empty(slots: int, entries: int, like: Tensor) -> SlotMemory:
+        """Nothing written yet; `like` (..., C) gives channels, dtype and device."""
+        zeros = like.new_zeros(slots, entries, like.shape[-1])
+        return SlotMemory(zeros, zeros, np.full((slots, entries), NEVER))
+
+    def view(self) -> Memory:
+        """As the model reads it."""
+        used = torch.from_numpy(self.written_s > NEVER).to(self.keys.device)
+        return Memory(self.keys, self.values, used)
+
+    def write(self, slots: NDArray[np.int64], keys: Tensor, values: Tensor, now_s: float) -> SlotMemory:
+        """With one more entry for each of `slots` in place of its oldest; keys and values (len(slots), C)."""
+        if not len(slots):
+            return self
+        oldest = self.written_s[slots].argmin(1)
+        written_s = self.written_s.copy()
+        written_s[slots, oldest] = now_s
+        rows, columns = (torch.from_numpy(x).to(self.keys.device) for x in (slots, oldest))
+        new_keys, new_values = self.keys.clone(), self.values.clone()
+        new_keys[rows, columns], new_values[rows, columns] = keys, values
+        return SlotMemory(new_keys, new_values, written_s)
+
+    def forget(self, slots: NDArray[np.bool_]) -> SlotMemory:
+        """Without the entries of the slots that `slots` (N,) marks."""
+        return replace(self, written_s=np.where(slots[:, None], NEVER, self.written_s))
+
+    def no_later_than(self, now_s: float) -> SlotMemory:
+        """For a clock that stepped back: nothing was written later than now."""
+        return replace(self, written_s=np.minimum(self.written_s, now_s))
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerState:
+    """All that a camera's tracker remembers. Arrays are not written to once they are here.
+
+    queries: p, the video queries after the window in which each slot was last seen, (N, C); the learned ones
+    for free slots. track_ids (N,) int64, FREE where free. last_seen_s (N,) float64, in the stream's time.
+    hits (N,) int64: windows in a row that a free slot was confident for. next_id: the id that is given next.
+    memory: of models that have one.
+    """
+
+    queries: Tensor
+    track_ids: NDArray[np.int64]
+    last_seen_s: NDArray[np.float64]
+    hits: NDArray[np.int64]
+    next_id: int = 1
+    memory: SlotMemory | None = None
+
+    @property
+    def confirmed(self) -> NDArray[np.bool_]:
+        """Which slots hold an identity, (N,)."""
+        confirmed: NDArray[np.bool_] = self.track_ids != FREE
+        return confirmed
+
+    def to_bytes(self) -> bytes:
+        """The whole state in safetensors' format: `from_bytes` gives it back, bit for bit."""
+        tensors = {
+            "queries": self.queries,
+            "track_ids": torch.from_numpy(self.track_ids),
+            "last_seen_s": torch.from_numpy(self.last_seen_s),
+            "hits": torch.from_numpy(self.hits),
+        }
+        if self.memory:
+            tensors |= {
+                "memory.keys": self.memory.keys,
+                "memory.values": self.memory.values,
+                "memory.written_s": torch.from_numpy(self.memory.written_s),
+            }
+        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        return save(tensors, metadata={"format": FORMAT, "next_id": str(self.next_id)})
+
+    @staticmethod
+    def from_bytes(data: bytes, like: TrackerState) -> TrackerState:
+        """What `to_bytes` wrote, for the tracker whose initial state is `like`, on its device.
+
+        Raises DataError when the bytes are damaged, of another format, or of a model of other sizes.
+        """
+        tensors, header = _read(data)
+        wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in _read(like.to_bytes())[0].items()}
+        found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                raise DataError(f"tracker state: {name} is {_said(found, name)}, not {_said(wanted, name)}")
+        if not all(tensors[name].isfinite().all() for name in ("queries", "last_seen_s")):
+            raise DataError("tracker state: it holds values that are not finite")
+        next_id = header.get("next_id", "")
+        if not next_id.isdecimal() or int(next_id) <= int(tensors["track_ids"].max()):
+            raise DataError(f"tracker state: next_id {next_id!r} is not above every track id")
+        device, memory = like.queries.device, None
+        if like.memory:
+            keys, values = tensors["memory.keys"].to(device), tensors["memory.values"].to(device)
+            memory = SlotMemory(keys, values, tensors["memory.written_s"].numpy())
+        return TrackerState(
+            queries=tensors["queries"].to(device),
+            track_ids=tensors["track_ids"].numpy(),
+            last_seen_s=tensors["last_seen_s"].numpy(),
+            hits=tensors["hits"].numpy(),
+            next_id=int(next_id),
+            memory=memory,
+        )
+
+
+def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        tensors = load(data)
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise DataError(f"tracker state: cannot be read ({error})") from None
+    if header.get("format") != FORMAT:
+        raise DataError(f"tracker state: not a {FORMAT} (it says {header.get('format')!r})")
+    return tensors, header
+
+
+def _said(kinds: dict[str, tuple[torch.Size, torch.dtype]], name: str) -> str:
+    if name not in kinds:
+        return "missing"
+    shape, dtype = kinds[name]
+    return f"{tuple(shape)} {str(dtype).removeprefix('torch.')}"
