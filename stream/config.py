@@ -91,6 +91,10 @@ class LogConfig(_Section):
 class ServeConfig(_Section):
     """A whole config file. `tracker` holds settings of the model's tracker, checked where the model is
     loaded.
+
+    `state_dir`: the folder in which it is kept which track ids each camera was given, so that none is given again after
+    a restart; "auto" is systemd's StateDirectory or ~/.local/state/syncvis-online. null keeps nothing: ids begin with 1
+    each time.
     """
 
     cameras: dict[CameraName, CameraConfig] = Field(min_length=1)
@@ -99,6 +103,7 @@ class ServeConfig(_Section):
     pipeline: PipelineConfig = PipelineConfig()
     server: ServerConfig = ServerConfig()
     log: LogConfig = LogConfig()
+    state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
 
 
 def load_config(path: str | Path, environ: Mapping[str, str] = os.environ) -> ServeConfig:

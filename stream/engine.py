@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stream.identities import IdLedger
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from syncvis_online.types import Track
 
@@ -57,8 +58,9 @@ class _Camera:
 class TorchEngine:
     """The model in PyTorch. Each frame is encoded once, whatever the number of windows that hold it."""
 
-    def __init__(self, tracker: OnlineTracker) -> None:
+    def __init__(self, tracker: OnlineTracker, ledger: IdLedger | None = None) -> None:
         self._tracker = tracker
+        self._ledger = ledger or IdLedger()
         self._cameras: dict[str, _Camera] = {}
 
     @property
@@ -79,13 +81,14 @@ class TorchEngine:
     def process(self, window: Window) -> EngineAnswer:
         """Answer the newest `window.answers` frames; all frames of a window have one size."""
         newest = window.frames[-1]
-        camera = self._cameras.setdefault(newest.camera, _Camera(self._tracker.initial_state()))
+        camera = self._cameras.get(newest.camera) or self._begin(newest.camera)
         stages = self._encode(camera, window.frames)
         features = [camera.features[frame.seq] for frame in window.frames]
         times = [frame.captured_at_s for frame in window.frames]
         height, width, _ = newest.image.shape
         answer = self._tracker.answer(features, times, window.answers, camera.state, (height, width))
         camera.state = answer.state
+        self._ledger.given(newest.camera, answer.state.next_id)
         flags = ("gap",) if window.discontinuity else ()
         answered = window.frames[-window.answers :]
         frames = tuple(
@@ -93,6 +96,12 @@ class TorchEngine:
             for i, (frame, tracks) in enumerate(zip(answered, answer.tracks, strict=True))
         )
         return EngineAnswer(frames, {**stages, **answer.stages_s})
+
+    def _begin(self, name: str) -> _Camera:
+        """A camera of which nothing is known but the ids that it was given before."""
+        state = replace(self._tracker.initial_state(), next_id=self._ledger.first(name))
+        self._cameras[name] = _Camera(state)
+        return self._cameras[name]
 
     def _encode(self, camera: _Camera, frames: tuple[Frame, ...]) -> dict[str, float]:
         """Encode the frames that no earlier window held; forget those that no later window will."""
@@ -112,7 +121,7 @@ class TorchEngine:
         return {"preprocess": prepare_s, "encode": encode_s}
 
     def forget(self, camera: str) -> None:
-        """Drop all state of a camera that was removed."""
+        """Drop all state of a camera that was removed, but for which ids it has given."""
         self._cameras.pop(camera, None)
 
 
@@ -131,9 +140,17 @@ def _tracked(frame: Frame, tracks: tuple[Track, ...], flags: tuple[str, ...]) ->
 
 
 def load_engine(
-    model: str, *, device: str = "auto", threads: int | None = None, tracker: Mapping[str, Any] | None = None
+    model: str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    tracker: Mapping[str, Any] | None = None,
+    ledger: IdLedger | None = None,
 ) -> Engine:
-    """The engine for a checkpoint. Raises ModelError and ConfigError: see `syncvis_online.online.load_tracker`."""
+    """The engine for a checkpoint; `ledger`: of the ids that cameras were given.
+
+    Raises ModelError and ConfigError: see `syncvis_online.online.load_tracker`.
+    """
     from syncvis_online.online import load_tracker
 
-    return TorchEngine(load_tracker(model, device=device, threads=threads, settings=tracker))
+    return TorchEngine(load_tracker(model, device=device, threads=threads, settings=tracker), ledger)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from syncvis_online.config import ModelConfig, TrackerConfig
 from syncvis_online.errors import ConfigError, ModelError
+from syncvis_online.files import replacing
 from syncvis_online.model import SyncVIS
 
 FORMAT = "syncvis-online/1"
@@ -68,12 +68,8 @@ def save_model(
         "tracker": json.dumps(tracker.to_mapping()),
         "provenance": json.dumps(dict(provenance)),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(tensors, temporary, metadata=header)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as draft:
+        save_file(tensors, draft, metadata=header)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

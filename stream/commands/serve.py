@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.commands.arguments import Subparsers, port
@@ -17,6 +18,7 @@ from stream.errors import ConfigError
 if TYPE_CHECKING:
     from stream.app import Service
     from stream.config import ServeConfig
+    from stream.identities import IdLedger
 
 _log = logging.getLogger(__name__)
 
@@ -90,20 +92,36 @@ async def _serve(config: ServeConfig) -> None:
         told_s.append(time.monotonic())
         stop.set()
 
+    ledger = _ledger(config)
     with on_signals(tell):
         await asyncio.to_thread(warm_up)
         try:
             model = config.model
             engine = await asyncio.to_thread(
-                load_engine, model.name, device=model.device, threads=model.threads, tracker=config.tracker
+                load_engine,
+                model.name,
+                device=model.device,
+                threads=model.threads,
+                tracker=config.tracker,
+                ledger=ledger,
             )
             if not stop.is_set():
                 async with Service(config, engine) as service:
                     await _serve_http(service, config, stop)
         finally:
             await asyncio.to_thread(cool_down)
+            ledger.close()
             if told_s:
                 _log.info("all is closed, %.2f s after the signal", time.monotonic() - told_s[0])
+
+
+def _ledger(config: ServeConfig) -> IdLedger:
+    from stream.identities import IdLedger, default_state_dir
+
+    if config.state_dir is None:
+        return IdLedger()
+    folder = default_state_dir() if config.state_dir == "auto" else Path(config.state_dir)
+    return IdLedger.open(folder, config.cameras)
 
 
 async def _serve_http(service: Service, config: ServeConfig, stop: asyncio.Event) -> None:

@@ -6,7 +6,6 @@ Owns the loop and the form of the result. The tracker comes in as a factory, one
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from syncvis_online.evaluation.hota import hota_counts
 from syncvis_online.evaluation.identity import identity_counts
 from syncvis_online.evaluation.tubes import VideoResult, predicted_tubes
 from syncvis_online.evaluation.videos import EvaluationVideo, open_videos
+from syncvis_online.files import replacing
 from syncvis_online.online import Mode
 from syncvis_online.types import FrameTracks, Image
 
@@ -84,12 +84,8 @@ def judge(results: list[VideoResult]) -> dict[str, Any]:
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write a result as JSON, at once: a reader sees the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as draft:
         draft.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _run(

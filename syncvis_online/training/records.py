@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 
+from syncvis_online.files import replacing
 from syncvis_online.types import Image
 
 if TYPE_CHECKING:
@@ -78,9 +78,8 @@ def _open_board(folder: Path, step: int) -> SummaryWriter | None:
 def _keep_until(path: Path, step: int) -> None:
     """Drop the lines of later steps, and a last one that was cut off."""
     kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    draft.replace(path)
+    with replacing(path) as draft:
+        draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _step(line: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from syncvis_online.errors import ModelError
+from syncvis_online.files import replacing
 from syncvis_online.training.config import TrainingConfig
 
 
@@ -32,12 +32,8 @@ def what_decides(config: TrainingConfig) -> dict[str, Any]:
 
 def write_state(path: Path, config: TrainingConfig, values: dict[str, Any]) -> None:
     """Write `values` (weights_only types) and what they were made with, all or nothing."""
-    temporary = path.with_suffix(f".{os.getpid()}")
-    try:
-        torch.save({"config": json.dumps(what_decides(config)), **values}, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as draft:
+        torch.save({"config": json.dumps(what_decides(config)), **values}, draft)
 
 
 def read_state(path: Path, config: TrainingConfig, device: torch.device) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def write_config(folder: Path, cameras: dict[str, str], **sections: Any) -> Path
         "cameras": {name: {"url": url} for name, url in cameras.items()},
         "model": {"name": str(write_checkpoint(folder)), "threads": 1},
         "server": {"port": 0},
+        "state_dir": str(folder / "state"),
     }
     path = folder / "serve.yaml"
     path.write_text(yaml.safe_dump(config | sections), encoding="utf-8")
