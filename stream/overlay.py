@@ -37,7 +37,8 @@ def draw_overlay(
 
     Args:
         image: shape (H, W, 3), RGB, uint8; it is never written to.
-        tracks: masks of size (H, W); larger ones are drawn first, so that small ones stay visible.
+        tracks: masks of size (H, W); larger ones are drawn first, so that small ones stay visible. Lost ones are
+            not drawn.
         tint: share of the colour inside a mask, 0 to 1.
         labels: whether to draw a tag with id, class and score.
         stamp: a frame number to draw as a machine-readable pattern (`stream.stamp`).
@@ -45,7 +46,7 @@ def draw_overlay(
     canvas = image.copy()
     scale = max(1.0, image.shape[0] / 540)
     thickness = 3 if scale < 1.5 else round(2.5 * scale)
-    order = sorted(tracks, key=_box_area, reverse=True)
+    order = sorted((track for track in tracks if track.seen), key=_box_area, reverse=True)
     for track in order:
         _draw_mask(canvas, track, tint, thickness)
     if labels:

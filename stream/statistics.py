@@ -32,7 +32,7 @@ class CameraStatus:
     """One camera as of now. `url` is masked; `latency_ms` is None before the first published frame.
 
     `received`, `processed`, `dropped` (by cause) and `reconnects` count since the start; `fps` is of frames
-    published in the last seconds; `active_tracks` are those on the newest frame; `last_error` is one line.
+    published in the last seconds; `active_tracks` are those seen on the newest frame; `last_error` is one line.
     """
 
     name: str
@@ -96,7 +96,7 @@ class CameraStatistics:
         """A frame was handed to the subscribers, `latency_s` after its capture."""
         self._processed += 1
         # Frames that were in work when the camera went down are answered after it.
-        self._active_tracks = 0 if self._went_down else len(frame.tracks)
+        self._active_tracks = 0 if self._went_down else sum(track.seen for track in frame.tracks)
         self._latencies_s.append(latency_s)
         self._published_at.append(self._monotonic())
         self._metrics.published.labels(self.camera).inc()

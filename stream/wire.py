@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stream.errors import DataError
 from stream.types import Clock, TrackedFrame
 from syncvis_online.colors import hex_color
-from syncvis_online.types import RLE, Track
+from syncvis_online.types import RLE, Track, TrackState
 
 VERSION: Literal[1] = 1
 
@@ -43,6 +43,11 @@ class WireTrack(BaseModel):
     )
     mask: WireMask = Field(description="the object's visible pixels, size of the camera's picture")
     color: str = Field(pattern="^#[0-9a-f]{6}$", description="the colour that the overlay gives this id")
+    age_s: float = Field(default=0.0, ge=0.0, description="seconds since it was first seen")
+    state: TrackState = Field(
+        default="confirmed",
+        description='"confirmed": seen on this frame; "lost": not seen, the mask is empty, the rest is of when it was',
+    )
 
     @classmethod
     def of(cls, track: Track) -> WireTrack:
@@ -54,12 +59,14 @@ class WireTrack(BaseModel):
             box=track.box_xyxy,
             mask=WireMask(size=(track.mask["size"][0], track.mask["size"][1]), counts=track.mask["counts"]),
             color=hex_color(track.track_id),
+            age_s=track.age_s,
+            state=track.state,
         )
 
     def to_track(self) -> Track:
         """The track that this was made of."""
         rle: RLE = {"size": list(self.mask.size), "counts": self.mask.counts}
-        return Track(track_id=self.id, label=self.label, score=self.score, mask=rle, box_xyxy=self.box)
+        return Track(self.id, self.label, self.score, rle, self.box, self.age_s, self.state)
 
 
 class WireFrame(BaseModel):

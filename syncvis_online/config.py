@@ -113,10 +113,14 @@ class TrackerConfig(_Validated):
     """A free slot at least this confident begins a track."""
     keep_score: float = 0.3
     """A track at least this confident is seen on a frame, and answered."""
-    min_hits: int = 1
-    """Windows in a row that a free slot must be confident for."""
+    tentative_s: float = 0.0
+    """A new track is tentative, followed but not answered, until it was seen for so long without a break."""
     max_lost_s: float = 2.0
     """A track not seen for longer is retired: its slot is free again, its id never given again."""
+    coast_s: float = 0.0
+    """A lost track is still answered for so long, without a mask, with the box of when it was last seen."""
+    spare_slots: int = 2
+    """When fewer slots are free, the tracks that are lost for the longest are retired before their time."""
     memory_interval_s: float = 0.5
     """At least so long lies between two entries of a slot's memory, so that it spans occlusions at any frame rate."""
     duplicate_iou: float = 0.6
@@ -132,7 +136,7 @@ class TrackerConfig(_Validated):
         require(1 <= self.stride <= self.window_frames, "stride must be in [1, window_frames]")
         for name in ("birth_score", "keep_score", "duplicate_iou"):
             require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
-        require(self.min_hits >= 1, "min_hits must be at least 1")
-        for name in ("max_lost_s", "memory_interval_s"):
+        require(self.spare_slots >= 0, "spare_slots must not be negative")
+        for name in ("tentative_s", "max_lost_s", "coast_s", "memory_interval_s"):
             require(getattr(self, name) >= 0.0, f"{name} must not be negative")
         require(self.min_area >= 1, "min_area must be at least 1")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,17 +71,51 @@ class TrackerState:
     """All that a camera's tracker remembers. Arrays are not written to once they are here.
 
     queries: p, the video queries after the window in which each slot was last seen, (N, C); the learned ones
-    for free slots. track_ids (N,) int64, FREE where free. last_seen_s (N,) float64, in the stream's time.
-    hits (N,) int64: windows in a row that a free slot was confident for. next_id: the id that is given next.
+    for free slots. track_ids (N,) int64, FREE where free or tentative. born_s and last_seen_s (N,) float64: when its
+    object was seen first and last, in the stream's time; born_s is NaN for free slots. labels (N,) int64, scores (N,)
+    and boxes (N, 4) float64 (x0, y0, x1, y1 as shares of the picture): of when it was last seen. now_s: the time of the
+    newest frame answered. next_id: the id that is given next. out_of_slots: frames after which no slot was free.
     memory: of models that have one.
     """
 
     queries: Tensor
     track_ids: NDArray[np.int64]
+    born_s: NDArray[np.float64]
     last_seen_s: NDArray[np.float64]
-    hits: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    now_s: float = NEVER
     next_id: int = 1
+    out_of_slots: int = 0
     memory: SlotMemory | None = None
+
+    @staticmethod
+    def initial(learned: Tensor, memory_entries: int) -> TrackerState:
+        """Every slot free; `learned` (N, C) are the model's own queries."""
+        N = len(learned)
+        return TrackerState(
+            queries=learned.clone(),
+            track_ids=np.full(N, FREE, dtype=np.int64),
+            born_s=np.full(N, np.nan),
+            last_seen_s=np.zeros(N),
+            labels=np.zeros(N, dtype=np.int64),
+            scores=np.zeros(N),
+            boxes=np.zeros((N, 4)),
+            memory=SlotMemory.empty(N, memory_entries, learned) if memory_entries else None,
+        )
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """Which slots hold an object, tentative or confirmed, (N,)."""
+        held: NDArray[np.bool_] = ~np.isnan(self.born_s)
+        return held
+
+    @property
+    def tentative(self) -> NDArray[np.bool_]:
+        """Which slots hold an object that has no identity yet, (N,)."""
+        tentative: NDArray[np.bool_] = self.held & ~self.confirmed
+        return tentative
 
     @property
     def confirmed(self) -> NDArray[np.bool_]:
@@ -90,12 +125,8 @@ class TrackerState:
 
     def to_bytes(self) -> bytes:
         """The whole state in safetensors' format: `from_bytes` gives it back, bit for bit."""
-        tensors = {
-            "queries": self.queries,
-            "track_ids": torch.from_numpy(self.track_ids),
-            "last_seen_s": torch.from_numpy(self.last_seen_s),
-            "hits": torch.from_numpy(self.hits),
-        }
+        arrays = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
+        tensors = {"queries": self.queries, **arrays}
         if self.memory:
             tensors |= {
                 "memory.keys": self.memory.keys,
@@ -103,7 +134,8 @@ class TrackerState:
                 "memory.written_s": torch.from_numpy(self.memory.written_s),
             }
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-        return save(tensors, metadata={"format": FORMAT, "next_id": str(self.next_id)})
+        numbers = {"now_s": self.now_s, "next_id": self.next_id, "out_of_slots": self.out_of_slots}
+        return save(tensors, metadata={"format": FORMAT, "numbers": json.dumps(numbers)})
 
     @staticmethod
     def from_bytes(data: bytes, like: TrackerState) -> TrackerState:
@@ -117,23 +149,33 @@ class TrackerState:
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise DataError(f"tracker state: {name} is {_said(found, name)}, not {_said(wanted, name)}")
-        if not all(tensors[name].isfinite().all() for name in ("queries", "last_seen_s")):
+        finite = ("queries", "last_seen_s", "scores", "boxes")
+        if not all(tensors[name].isfinite().all() for name in finite):
             raise DataError("tracker state: it holds values that are not finite")
-        next_id = header.get("next_id", "")
-        if not next_id.isdecimal() or int(next_id) <= int(tensors["track_ids"].max()):
-            raise DataError(f"tracker state: next_id {next_id!r} is not above every track id")
+        numbers = _numbers(header)
+        if numbers["next_id"] <= int(tensors["track_ids"].max()):
+            raise DataError(f"tracker state: next_id {numbers['next_id']} is not above every track id")
         device, memory = like.queries.device, None
         if like.memory:
             keys, values = tensors["memory.keys"].to(device), tensors["memory.values"].to(device)
             memory = SlotMemory(keys, values, tensors["memory.written_s"].numpy())
-        return TrackerState(
-            queries=tensors["queries"].to(device),
-            track_ids=tensors["track_ids"].numpy(),
-            last_seen_s=tensors["last_seen_s"].numpy(),
-            hits=tensors["hits"].numpy(),
-            next_id=int(next_id),
-            memory=memory,
-        )
+        arrays: dict[str, Any] = {name: tensors[name].numpy() for name in _ARRAYS}
+        return TrackerState(queries=tensors["queries"].to(device), memory=memory, **arrays, **numbers)
+
+
+_ARRAYS = ("track_ids", "born_s", "last_seen_s", "labels", "scores", "boxes")
+
+
+def _numbers(header: dict[str, str]) -> dict[str, Any]:
+    try:
+        numbers = json.loads(header["numbers"])
+        return {
+            "now_s": float(numbers["now_s"]),
+            "next_id": int(numbers["next_id"]),
+            "out_of_slots": int(numbers["out_of_slots"]),
+        }
+    except (ValueError, KeyError, TypeError):
+        raise DataError("tracker state: its numbers cannot be read") from None
 
 
 def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,6 +1,7 @@
 """From windows of features to tracks: what is carried between windows, and the life of a slot.
 
-A slot is a position among the video queries; while it is confirmed it holds one identity. Slot numbers never
+A slot is a position among the video queries. Its life: free, tentative (seen, not yet answered), confirmed (it holds
+one identity), lost (not seen now), and free again when it is retired. Slot numbers never
 leave this file. The state of a stream is a value: passed in, returned, never changed in place. Track ids only
 grow. Knows nothing of cameras, pictures' sources or how features are cached.
 """
@@ -21,17 +22,23 @@ from syncvis_online.decoder import DecoderOutput
 from syncvis_online.features import FrameFeatures
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
-from syncvis_online.state import FREE, SlotMemory, TrackerState
+from syncvis_online.state import FREE, TrackerState
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One identity seen on one frame. `logits` (h, w) are mask logits at the size of the mask features, float32."""
+    """One identity on one frame, `age_s` seconds after it was first seen.
+
+    `logits` (h, w): mask logits at the size of the mask features, float32; None of a lost one, which has a `box`
+    instead: (x0, y0, x1, y1) of when it was last seen, as shares of the picture.
+    """
 
     track_id: int
     label: int
     score: float
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
+    age_s: float = 0.0
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +66,6 @@ class _OfSlots:
     queries: Tensor
 
 
-def _detections(found: _Candidates, state: TrackerState, seen: Sequence[int]) -> list[Detection]:
-    return [
-        Detection(
-            int(state.track_ids[j]),
-            int(found.label[j]),
-            float(found.score[j]),
-            found.logits[found.row[j]],
-        )
-        for j in seen
-    ]
-
-
 class SlotTracker:
     """Runs the decoder on windows and gives each slot its life. Holds the model and the config, no state."""
 
@@ -82,11 +77,7 @@ class SlotTracker:
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen: every slot free, its query the learned one."""
         learned = self.model.decoder.video_query.detach()
-        N = learned.shape[0]
-        zeros = np.zeros(N, dtype=np.int64)
-        entries = self.model.config.memory_entries
-        memory = SlotMemory.empty(N, entries, learned) if entries else None
-        return TrackerState(learned.clone(), zeros, np.zeros(N), zeros, memory=memory)
+        return TrackerState.initial(learned, self.model.config.memory_entries)
 
     @torch.inference_mode()
     def decode(self, features: FrameFeatures, states: Sequence[TrackerState]) -> DecoderOutput:
@@ -116,7 +107,9 @@ class SlotTracker:
         for t in range(len(times_s) - answers, len(times_s)):
             candidates = self._candidates(of_slots, features.mask_features[row, t])
             state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
-            answered.append(_detections(candidates, state, seen))
+            answered.append(
+                self._answer(candidates, state, seen, times_s[t]) + self._coasting(state, times_s[t])
+            )
             state = self._carry(state, of_slots.queries, seen)
             of_window.update(seen)
         return answered, self._remember(state, of_slots.queries, sorted(of_window), times_s[-1])
@@ -127,23 +120,57 @@ class SlotTracker:
         features: FrameFeatures,
         output: DecoderOutput,
         row: int,
+        times_s: Sequence[float],
         before: TrackerState,
         after: TrackerState,
     ) -> list[list[Detection]]:
         """What window `row` says of all of its frames, of the identities that are confirmed after it.
 
-        `before` and `after`: the states that `update` took and gave. For answers that may come late: an online
-        tracker never takes back what it has said.
+        `times_s` as of `update`; `before` and `after`: the states that it took and gave. For answers that may come
+        late: an online tracker never takes back what it has said.
         """
         of_slots = self._of_slots(output, row, before)
         revised = []
-        for maps in features.mask_features[row]:
+        for maps, now_s in zip(features.mask_features[row], times_s, strict=True):
             found = self._candidates(of_slots, maps)
             keep = found.visible & (found.score >= self.config.keep_score) & after.confirmed
             seen = self._without_duplicates(found, np.flatnonzero(keep), ())
             in_sight = self._in_sight(found, seen)
-            revised.append(_detections(found, after, [j for j in seen if j in in_sight]))
+            revised.append(self._answer(found, after, [j for j in seen if j in in_sight], now_s))
         return revised
+
+    @staticmethod
+    def _answer(
+        found: _Candidates, state: TrackerState, seen: Sequence[int], now_s: float
+    ) -> list[Detection]:
+        """What is said of the slots seen on a frame: of those that hold an identity."""
+        return [
+            Detection(
+                int(state.track_ids[j]),
+                int(found.label[j]),
+                float(found.score[j]),
+                found.logits[found.row[j]],
+                max(0.0, now_s - float(state.born_s[j])),
+            )
+            for j in seen
+            if state.confirmed[j]
+        ]
+
+    def _coasting(self, state: TrackerState, now_s: float) -> list[Detection]:
+        """What is said of identities that are lost, but not for longer than `coast_s`."""
+        waiting = now_s - state.last_seen_s
+        coasts = state.confirmed & (waiting > 0) & (waiting <= self.config.coast_s)
+        return [
+            Detection(
+                int(state.track_ids[j]),
+                int(state.labels[j]),
+                float(state.scores[j]),
+                None,
+                max(0.0, now_s - float(state.born_s[j])),
+                tuple(state.boxes[j].tolist()),
+            )
+            for j in np.flatnonzero(coasts)
+        ]
 
     def _of_slots(self, output: DecoderOutput, row: int, state: TrackerState) -> _OfSlots:
         """The last layer's answer of window `row`, put in the order of the slots."""
@@ -179,43 +206,73 @@ class SlotTracker:
     def _live(
         self, found: _Candidates, state: TrackerState, now_s: float, *, newest: bool
     ) -> tuple[TrackerState, list[int]]:
-        """One frame of every slot's life: who is seen, who is born, who is retired. Returns the slots seen."""
+        """One frame of every slot's life: who is seen, who is born, who is confirmed. Returns the slots seen."""
         config = self.config
-        keep = found.visible & (found.score >= config.keep_score) & state.confirmed
-        seen = self._without_duplicates(found, np.flatnonzero(keep), ())
-        candidates: list[int] = []
-        if newest:  # a birth needs the newest frame, or an object that has just left would be born
-            wants = found.visible & (found.score >= config.birth_score) & ~state.confirmed
-            candidates = self._without_duplicates(found, np.flatnonzero(wants), seen)
-        in_sight = self._in_sight(found, [*seen, *candidates])
-        seen, candidates = [j for j in seen if j in in_sight], [j for j in candidates if j in in_sight]
+        confirmed = found.visible & (found.score >= config.keep_score) & state.confirmed
+        seen = self._without_duplicates(found, np.flatnonzero(confirmed), ())
+        tentative = found.visible & (found.score >= config.birth_score) & state.tentative
+        seen += self._without_duplicates(found, np.flatnonzero(tentative), seen)
         born: list[int] = []
-        if newest:
-            hits = np.zeros_like(state.hits)
-            hits[candidates] = state.hits[candidates] + 1
-            born = [j for j in candidates if hits[j] >= config.min_hits]
-            hits[born] = 0
-            state = replace(state, hits=hits)
-        track_ids, last_seen_s = state.track_ids.copy(), state.last_seen_s.copy()
-        for i, j in enumerate(born):
-            track_ids[j] = state.next_id + i
-        last_seen_s[[*seen, *born]] = now_s
-        state = replace(
-            state, track_ids=track_ids, last_seen_s=last_seen_s, next_id=state.next_id + len(born)
+        if newest:  # a birth needs the newest frame, or an object that has just left would be born
+            wants = found.visible & (found.score >= config.birth_score) & ~state.held
+            born = self._without_duplicates(found, np.flatnonzero(wants), seen)
+        in_sight = self._in_sight(found, [*seen, *born])
+        seen, born = [j for j in seen if j in in_sight], [j for j in born if j in in_sight]
+        missed = state.tentative
+        missed[seen] = False
+        state = self._freed(state, missed)  # nothing was there
+        return self._noted(found, state, seen, born, now_s), [*seen, *born]
+
+    def _noted(
+        self, found: _Candidates, state: TrackerState, seen: list[int], born: list[int], now_s: float
+    ) -> TrackerState:
+        """The state after `seen` and `born` were seen on a frame; those that have waited long enough get their id."""
+        index = [*seen, *born]
+        born_s, last_seen_s = state.born_s.copy(), state.last_seen_s.copy()
+        labels, scores, boxes = state.labels.copy(), state.scores.copy(), state.boxes.copy()
+        born_s[born], last_seen_s[index] = now_s, now_s
+        labels[index], scores[index] = found.label[index], found.score[index]
+        for j in index:
+            boxes[j] = _box(found.inside[found.row[j]])
+        track_ids, next_id = state.track_ids.copy(), state.next_id
+        for j in index:
+            # Frames of 10 a second lie 0.1 s apart but for rounding.
+            if track_ids[j] == FREE and now_s - born_s[j] >= self.config.tentative_s - 1e-3:
+                track_ids[j], next_id = next_id, next_id + 1
+        return replace(
+            state,
+            track_ids=track_ids,
+            born_s=born_s,
+            last_seen_s=last_seen_s,
+            labels=labels,
+            scores=scores,
+            boxes=boxes,
+            now_s=now_s,
+            next_id=next_id,
+            out_of_slots=state.out_of_slots + int(not np.isnan(born_s).any()),
         )
-        return state, [*seen, *born]
 
     def retire(self, state: TrackerState, now_s: float) -> TrackerState:
-        """Free the slots not seen for `max_lost_s`: learned query, no id. Call it before a window is decoded, so
-        that a slot that is free starts the window from the learned query. A clock that stepped back lengthens no
-        slot's life: nothing was seen later than now.
+        """Free the slots not seen for `max_lost_s`, and when few are free, those lost for the longest.
+
+        Call it before a window is decoded, so that a slot that is free starts the window from the learned query. A
+        clock that stepped back lengthens no slot's life: nothing was seen later than now.
         """
         state = replace(
             state,
+            born_s=np.minimum(state.born_s, now_s),
             last_seen_s=np.minimum(state.last_seen_s, now_s),
+            now_s=min(state.now_s, now_s),
             memory=state.memory and state.memory.no_later_than(now_s),
         )
-        gone = state.confirmed & (now_s - state.last_seen_s > self.config.max_lost_s)
+        gone = state.held & (now_s - state.last_seen_s > self.config.max_lost_s)
+        short = self.config.spare_slots - int(np.count_nonzero(~state.held | gone))
+        lost = np.flatnonzero(state.held & ~gone & (state.last_seen_s < state.now_s))
+        gone[lost[np.argsort(state.last_seen_s[lost], kind="stable")[: max(0, short)]]] = True
+        return self._freed(state, gone)
+
+    def _freed(self, state: TrackerState, gone: NDArray[np.bool_]) -> TrackerState:
+        """With the slots of `gone` (N,) free: learned query, empty memory, no id."""
         if not gone.any():
             return state
         learned = self.model.decoder.video_query.detach()
@@ -224,6 +281,7 @@ class SlotTracker:
             state,
             queries=queries,
             track_ids=np.where(gone, FREE, state.track_ids),
+            born_s=np.where(gone, np.nan, state.born_s),
             memory=state.memory and state.memory.forget(gone),
         )
 
@@ -252,7 +310,7 @@ class SlotTracker:
         """p of the slots that were seen is v after this window; a lost slot keeps its own, frozen."""
         taking = set(seen)
         if self.association.carries_free:
-            taking.update(np.flatnonzero(~state.confirmed).tolist())
+            taking.update(np.flatnonzero(~state.held).tolist())
         if not taking:
             return state
         queries = state.queries.clone()
@@ -272,6 +330,13 @@ class SlotTracker:
         index = torch.from_numpy(slots).to(after.device)
         keys, values = (x[index] for x in entries)
         return replace(state, memory=state.memory.write(slots, keys, values, now_s))
+
+
+def _box(inside: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """Of a mask (h, w) that is not empty: x0, y0, x1, y1 as shares of its sides."""
+    height, width = inside.shape
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
 
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -7,12 +7,13 @@ how a mask was predicted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+TrackState = Literal["confirmed", "lost"]
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]
 
@@ -55,7 +56,9 @@ class Track:
     """One object on one frame.
 
     `track_id` is never given twice on a camera; `score` is in [0, 1]; `mask` has the size of the camera's
-    picture; `box_xyxy` is in pixels of that picture, right and bottom edges exclusive.
+    picture; `box_xyxy` is in pixels of that picture, right and bottom edges exclusive. `age_s`: seconds since it was
+    first seen. `state`: "confirmed" was seen on this frame; "lost" was not, and coasts: its mask is empty, its box,
+    label and score are those of when it was last seen.
     """
 
     track_id: int
@@ -63,6 +66,13 @@ class Track:
     score: float
     mask: RLE
     box_xyxy: tuple[float, float, float, float]
+    age_s: float = 0.0
+    state: TrackState = "confirmed"
+
+    @property
+    def seen(self) -> bool:
+        """Whether it was seen on this frame."""
+        return self.state == "confirmed"
 
 
 @dataclass(frozen=True, slots=True)

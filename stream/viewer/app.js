@@ -2,7 +2,7 @@
 
 import { Cameras } from "./cameras.js";
 import { Sparkline, SlidingWindow } from "./figures.js";
-import { TrackList } from "./track_list.js";
+import { TrackList, isSeen } from "./track_list.js";
 import { TracksSocket } from "./tracks_socket.js";
 import { WhepPlayer } from "./whep.js";
 
@@ -129,7 +129,7 @@ function drawFigures() {
 }
 
 function drawObjects() {
-  const tracks = newest?.tracks ?? [];
+  const tracks = (newest?.tracks ?? []).filter(isSeen);
   $("objects").textContent = newest ? String(tracks.length) : "–";
   const byLabel = new Map();
   for (const { label } of tracks) byLabel.set(label, (byLabel.get(label) ?? 0) + 1);

@@ -31,13 +31,13 @@ export class TrackList {
     for (const track of frame.tracks) {
       let row = this.#rows.get(track.id);
       if (!row) {
-        row = { firstSeen: frame.captured_at_s, parts: newRow(track) };
+        row = { parts: newRow(track) };
         this.#rows.set(track.id, row);
         this.#insert(track.id, row.parts.item);
       }
       const isNew = row.track === undefined;
-      Object.assign(row, { track, seenAt: now, lastSeen: frame.captured_at_s });
-      if (isNew) drawRow(row, true); // the others are drawn a few times a second
+      Object.assign(row, { track, answeredAt: now });
+      if (isNew) drawRow(row, track.state); // the others are drawn a few times a second
     }
     this.#current = new Map(frame.tracks.map((track) => [track.id, track]));
     if (now - this.#drawnAt >= EVERY_MS) this.#draw(now);
@@ -52,17 +52,22 @@ export class TrackList {
   #draw(now) {
     this.#drawnAt = now;
     for (const [id, row] of this.#rows) {
-      const present = this.#current.has(id);
-      if (!present && now - row.seenAt > LINGER_MS) {
+      const track = this.#current.get(id);
+      if (!track && now - row.answeredAt > LINGER_MS) {
         row.parts.item.remove();
         this.#rows.delete(id);
         continue;
       }
-      drawRow(row, present);
+      drawRow(row, track ? track.state : "left");
     }
-    this.#count.textContent = String(this.#current.size);
+    this.#count.textContent = String([...this.#current.values()].filter(isSeen).length);
     this.#empty.hidden = this.#rows.size > 0;
   }
+}
+
+// Whether a track was seen on its frame, and is not only waited for.
+export function isSeen(track) {
+  return track.state === "confirmed";
 }
 
 function newRow(track) {
@@ -85,13 +90,13 @@ function newRow(track) {
   return { item, label, fill, score, age };
 }
 
-function drawRow({ parts, track, firstSeen, lastSeen }, present) {
+function drawRow({ parts, track }, state) {
   const percent = Math.round(100 * track.score);
   setText(parts.label, track.label);
   setText(parts.score, `${percent}%`);
-  setText(parts.age, present ? duration(lastSeen - firstSeen) : "left");
+  setText(parts.age, state === "confirmed" ? duration(track.age_s) : state);
   parts.fill.style.width = `${percent}%`;
-  parts.item.classList.toggle("gone", !present);
+  parts.item.classList.toggle("gone", state !== "confirmed");
 }
 
 function duration(seconds) {

@@ -65,6 +65,8 @@ def predicted_tubes(
 ) -> tuple[PredictedTube, ...]:
     """The tubes of a tracker's answers to a video of `length` frames of `size` (height, width), by track id.
 
+    What is answered as lost is on no frame of its tube: nothing of it was seen there.
+
     Raises ValueError when a frame is not answered exactly once and in order, an id is on a frame twice, or a
     mask has another size: such answers cannot be judged.
     """
@@ -80,7 +82,8 @@ def predicted_tubes(
                 raise ValueError(
                     f"track {track.track_id} has a mask of {track.mask['size']}, not {list(size)}"
                 )
-            emitted[track.track_id][answer.frame_index] = track
+            if track.seen:
+                emitted[track.track_id][answer.frame_index] = track
     if count != length:
         raise ValueError(f"{count} of {length} frames are answered")
     return tuple(_tube(track_id, emitted[track_id], length) for track_id in sorted(emitted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,3 +89,9 @@ def test_a_stamp_is_drawn_over_everything_else() -> None:
     everything = np.ones(SIZE, np.bool_)
     assert read_stamp(draw_overlay(GREY, [make_track(1, everything)], stamp=4711)) == 4711
     assert read_stamp(draw_overlay(GREY, [make_track(1, everything)])) is None
+
+
+def test_what_is_lost_is_not_drawn() -> None:
+    track = make_track(4, ellipse((160, 96), (40, 30)))
+    assert (draw_overlay(GREY, [track]) != GREY).any()
+    assert np.array_equal(draw_overlay(GREY, [replace(track, state="lost")]), GREY)

@@ -26,7 +26,15 @@ def tracks(draw: st.DrawFn) -> Track:
     bits = draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
     mask = np.array(bits, np.bool_).reshape(height, width)
     track_id, label = draw(st.integers(1, 2**53)), draw(st.sampled_from(LABELS))
-    return Track(track_id, label, draw(st.floats(0, 1)), encode_mask(mask), box_of_mask(mask))
+    return Track(
+        track_id,
+        label,
+        draw(st.floats(0, 1)),
+        encode_mask(mask),
+        box_of_mask(mask),
+        draw(finite),
+        draw(st.sampled_from(["confirmed", "lost"])),
+    )
 
 
 @st.composite
@@ -66,7 +74,7 @@ def test_names_units_and_colours_are_those_of_version_1() -> None:
     assert message["version"] == VERSION == 1
     assert message["time_base"] == "1/90000"
     track = message["tracks"][0]
-    assert set(track) == {"id", "label", "score", "box", "mask", "color"}
+    assert set(track) == {"id", "label", "score", "box", "mask", "color", "age_s", "state"}
     assert track["color"] == "#{:02x}{:02x}{:02x}".format(*color_of(1))
     mask = decode_mask(track["mask"])
     assert mask.shape == (message["height"], message["width"])

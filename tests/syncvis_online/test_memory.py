@@ -151,7 +151,7 @@ def test_damaged_states_and_those_of_other_models_are_refused() -> None:
         TrackerState.from_bytes(other.to_bytes(), state)
     with pytest.raises(DataError, match=r"memory\.keys is \(10, 4, 16\) float64, not missing"):
         TrackerState.from_bytes(data, other)
-    with pytest.raises(DataError, match="next_id '1' is not above every track id"):
+    with pytest.raises(DataError, match="next_id 1 is not above every track id"):
         TrackerState.from_bytes(replace(state, track_ids=np.full(N, 1)).to_bytes(), state)
     with pytest.raises(DataError, match="not finite"):
         TrackerState.from_bytes(replace(state, queries=state.queries * np.nan).to_bytes(), state)

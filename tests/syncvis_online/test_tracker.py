@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -145,17 +146,61 @@ def test_a_duplicate_is_not_born_and_the_better_of_two_tracks_is_answered() -> N
     assert set(world.say(0.3, {3: Seen(0.8), 5: Seen(0.9)})) == {2}
 
 
-def test_min_hits_asks_for_windows_in_a_row() -> None:
-    world = World(replace(CONFIG, min_hits=3))
-    for now, score, ids in (
-        (0.0, 0.9, set()),
-        (0.1, 0.9, set()),
-        (0.2, 0.1, set()),
-        (0.3, 0.9, set()),
-        (0.4, 0.9, set()),
-        (0.5, 0.9, {1}),
-    ):
-        assert set(world.say(now, {3: Seen(score)})) == ids
+@pytest.mark.parametrize("fps", [5.0, 10.0, 30.0])
+def test_a_new_track_is_tentative_for_the_same_time_at_every_frame_rate(fps: float) -> None:
+    world = World(replace(CONFIG, tentative_s=0.4))
+    frames = round(fps)
+    answered = [set(world.say(i / fps, {3: Seen(0.9)})) for i in range(frames + 1)]
+    first = answered.index({1})
+    assert first / fps == pytest.approx(0.4, abs=1e-6)
+    assert answered == [set()] * first + [{1}] * (frames + 1 - first)
+    assert world.state.born_s[3] == 0.0, "its age counts from when it was first seen"
+
+
+def test_a_tentative_track_is_followed_and_one_miss_ends_it() -> None:
+    world = World(replace(CONFIG, tentative_s=0.2))
+    world.say(0.0, {3: Seen(0.9)})
+    assert world.state.tentative[3]
+    assert (world.state.queries[3] == 1.0).all(), "carried like any other"
+    world.say(0.1, {3: Seen(0.45)})
+    assert not world.state.held[3], "it must be as confident as at its birth"
+    assert torch.equal(world.state.queries[3], world.learned[3])
+    for now, ids in ((0.2, set()), (0.3, set()), (0.4, {1})):
+        assert set(world.say(now, {3: Seen(0.9)})) == ids
+
+
+def test_a_track_says_how_old_it_is_and_coasts_for_a_while() -> None:
+    world = World(replace(CONFIG, coast_s=0.3))
+    assert world.say(0.0, {3: Seen(0.9, label=2, columns=(10, 11))})[1].age_s == 0.0
+    assert world.say(0.5, {3: Seen(0.8, label=2, columns=(10, 19))})[1].age_s == 0.5
+    lost = world.say(0.7, {})[1]
+    assert lost.logits is None
+    assert (lost.label, lost.age_s) == (2, 0.7)
+    assert lost.score == pytest.approx(0.8)
+    assert lost.box == pytest.approx((10 / CELLS, 0.0, 20 / CELLS, 1.0))
+    (track,) = tracks_of([lost], (20, 2 * CELLS), LABELS)
+    assert (track.state, track.seen, track.label, track.age_s) == ("lost", False, "car", 0.7)
+    assert track.box_xyxy == pytest.approx((20.0, 0.0, 40.0, 20.0))
+    assert not decode_mask(track.mask).any()
+    assert world.say(0.81, {}) == {}
+    assert world.say(0.9, {3: Seen(0.9)})[1].logits is not None, "the same again"
+
+
+def test_the_longest_lost_make_room_and_running_out_is_counted() -> None:
+    world = World(replace(CONFIG, spare_slots=2, max_lost_s=100.0))
+    everything = {s: Seen(0.9, columns=(2 * s, 2 * s + 1)) for s in range(SLOTS)}
+    world.say(0.0, {s: everything[s] for s in range(SLOTS - 1)})
+    assert world.state.out_of_slots == 0
+    world.say(0.1, {s: everything[s] for s in range(1, SLOTS - 1)})  # 0 is lost
+    world.say(0.2, {s: everything[s] for s in range(3, SLOTS - 1)})  # 1 and 2 too
+    assert not world.state.held[0], "one free slot was too few: the longest lost was given back"
+    world.say(0.3, {s: everything[s] for s in range(3, SLOTS - 1)})
+    assert world.state.held[[1, 2]].all(), "two are free: nobody else has to go"
+    world.say(0.4, everything)
+    assert world.state.out_of_slots == 1
+    assert world.state.next_id == SLOTS + 2, "slot 0 came back with a new id, 1 and 2 with their own"
+    assert len(world.say(0.5, everything)) == SLOTS, "what is in sight is never given up"
+    assert world.state.out_of_slots == 2
 
 
 @given(
