@@ -90,8 +90,8 @@ class ModelConfig(_Validated):
         )
         require(0.0 <= self.drop_path < 1.0, "drop_path must be in [0, 1)")
         require(
-            not self.similarity or self.structure == "synchronous",
-            "similarity needs the synchronous structure",
+            not self.similarity or self.structure != "video_only",
+            "similarity needs a structure with frame queries",
         )
         require(self.backbone_width > 0.0, "backbone_width must be greater than 0")
         require(0.0 <= self.synchronize_weight <= 1.0, "synchronize_weight must be in [0, 1]")

@@ -6,7 +6,7 @@ Every term has a key of its own, "{term}.{branch}.{depth}". Training only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
@@ -29,18 +29,20 @@ class Targets:
 
     masks (B, I, T, h, w) in [0, 1] at the size of the mask features (share of the cell that is covered);
     labels (B, I), -1 for padding; valid (B, T, h, w), 0 where the loss is not counted. An
-    instance with less than `min_cells` of visible area on a frame is absent there.
+    instance with less than `min_cells` of visible area on a frame is absent there. labelled (B, K) bool: the classes of
+    which every visible object is among the instances; None: all.
     """
 
     masks: Tensor
     labels: Tensor
     valid: Tensor
     min_cells: float = 1.0
+    labelled: Tensor | None = None
 
     def frames(self, index: Sequence[int]) -> Targets:
         """The same instances on some of the frames."""
         keep = list(index)
-        return Targets(self.masks[:, :, keep], self.labels, self.valid[:, keep], self.min_cells)
+        return replace(self, masks=self.masks[:, :, keep], valid=self.valid[:, keep])
 
     def one_by_one(self) -> Targets:
         """Every frame as a window of its own, (B * T, ...)."""
@@ -50,11 +52,15 @@ class Targets:
             self.labels[:, None].expand(-1, T, -1).flatten(0, 1),
             self.valid.flatten(0, 1)[:, None],
             self.min_cells,
+            None if self.labelled is None else self.labelled.repeat_interleave(T, dim=0),
         )
 
     def to(self, device: torch.device) -> Targets:
         """The same on a device."""
-        return Targets(self.masks.to(device), self.labels.to(device), self.valid.to(device), self.min_cells)
+        labelled = None if self.labelled is None else self.labelled.to(device)
+        return Targets(
+            self.masks.to(device), self.labels.to(device), self.valid.to(device), self.min_cells, labelled
+        )
 
     def present(self) -> Tensor:
         """Which instances are visible on which frame, (B, I, T)."""
@@ -78,6 +84,8 @@ class CriterionConfig:
     frame: float = 1.0
     similarity: float = 0.0
     """Weight of the contrastive loss between frame and video queries of one instance (VITA; 0.5 there)."""
+    sub_clip: float = 0.5
+    """Weight of the terms of a sub-clip, beside 1 for the whole clip."""
     pilot: float = 0.0
     """Weight of the terms of `Criterion.pilot`, ours: a small model trained from nothing needs them."""
     auxiliary_pool: int = 1
@@ -89,7 +97,17 @@ class CriterionConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
-        for name in ("label", "no_object", "bce", "dice", "frame", "similarity", "pilot", "points"):
+        for name in (
+            "label",
+            "no_object",
+            "bce",
+            "dice",
+            "frame",
+            "similarity",
+            "sub_clip",
+            "pilot",
+            "points",
+        ):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         require(self.auxiliary_pool >= 1, "auxiliary_pool must be at least 1")
         require(self.oversample >= 1.0, "oversample must be at least 1")
@@ -137,14 +155,19 @@ class Criterion:
         output: DecoderOutput,
         targets: Targets,
         previous: Assignments | None = None,
+        *,
+        frame_terms: bool = True,
     ) -> tuple[dict[str, Tensor], Assignments]:
-        """Loss terms (weighted) of windows (B, T), and the video branch's assignments after them."""
+        """Loss terms (weighted) of windows (B, T), and the video branch's assignments after them.
+
+        `frame_terms`: those of the frame branch too, and of the similarity of both.
+        """
         B, T = features.mask_features.shape[:2]
         D, N = len(output.layers), output.video_queries.shape[1]
         losses: dict[str, Tensor] = {}
         maps, coarse = features.mask_features, features.level_masks[2].float()
         frames = [p.frame for p in output.layers if p.frame is not None]
-        if frames:  # a frame's own queries see a window of one frame, and start anew on each
+        if frames and frame_terms:  # a frame's own queries see a window of one frame, and start anew on each
             frame = BranchPrediction(
                 torch.stack([p.logits for p in frames]).flatten(1, 2),
                 torch.stack([p.embeds for p in frames]).flatten(1, 2),
@@ -160,7 +183,7 @@ class Criterion:
         )
         held = no_assignments(D, B, N) if previous is None else previous
         held = self._branch(losses, "video", video, maps, coarse, features.sizes[2], targets, held)
-        if self.config.similarity:
+        if self.config.similarity and frame_terms:
             self._similarity_terms(losses, output, of_frames.reshape(D, B, T, N), held, targets)
         return losses, held
 
@@ -250,7 +273,8 @@ class Criterion:
         shown = (matched >= 0) & present[np.arange(G)[None, :, None], matched.clip(min=0)]
         last = np.arange(D) == D - 1
         scale = self.config.frame if branch == "frame" else 1.0
-        self._label_terms(losses, branch, prediction.logits, targets.labels, matched, shown, scale)
+        counted = (matched >= 0) | ~self._ignored(prediction, coarse, size, targets)
+        self._label_terms(losses, branch, prediction.logits, targets.labels, matched, shown, counted, scale)
         rows = _Rows()
         if self.config.auxiliary_pool == 1:
             self._mask_rows(rows, prediction, maps, targets, matched, shown)
@@ -261,6 +285,25 @@ class Criterion:
             self._mask_rows(rows, prediction, pooled(maps), small, matched, shown & ~last[:, None, None])
         self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
         return matched
+
+    @torch.no_grad()
+    def _ignored(
+        self, prediction: BranchPrediction, coarse: Tensor, size: tuple[int, int], targets: Targets
+    ) -> NDArray[np.bool_]:
+        """Queries (D, G, N) whose mask lies mostly where nothing is known, or whose class is one that the clip does not
+        label: what they have found may well be there.
+        """
+        logits = prediction.logits
+        ignored = torch.zeros(logits.shape[:3], dtype=torch.bool, device=logits.device)
+        valid = _coarse(targets.valid, size).flatten(1)  # (G, T * S)
+        if not bool((valid == 1).all()):
+            inside = torch.einsum("dgnc,gtcs->dgnts", prediction.embeds.float(), coarse).flatten(-2) > 0
+            ignored |= inside.any(-1) & (2 * (inside * valid[:, None]).sum(-1) < inside.sum(-1))
+        if targets.labelled is not None:
+            named = targets.labelled[torch.arange(logits.shape[1])[:, None], logits[..., :-1].argmax(-1)]
+            ignored |= ~named
+        found: NDArray[np.bool_] = ignored.cpu().numpy()
+        return found
 
     def _mask_rows(
         self,
@@ -294,17 +337,24 @@ class Criterion:
         labels: Tensor,
         matched: Assignments,
         shown: NDArray[np.bool_],
+        counted: NDArray[np.bool_],
         scale: float,
     ) -> None:
-        """Cross-entropy on every query; no-object for queries that hold nothing or whose instance is absent."""
+        """Cross-entropy on every query of `counted` (D, G, N); no-object for queries that hold nothing or whose
+        instance is absent.
+        """
         K = logits.shape[-1] - 1
         G = matched.shape[1]
         names = labels.cpu().numpy()[np.arange(G)[None, :, None], matched.clip(min=0)]
         wanted = torch.from_numpy(np.where(shown, names, K)).to(logits.device)
         weight = torch.ones(K + 1, device=logits.device)
         weight[K] = self.config.no_object
+        wanted[~torch.from_numpy(counted).to(logits.device)] = -100
         for d in range(matched.shape[0]):
-            term = F.cross_entropy(logits[d].float().flatten(0, 1), wanted[d].flatten(), weight)
+            term = F.cross_entropy(
+                logits[d].float().flatten(0, 1), wanted[d].flatten(), weight, reduction="sum"
+            )
+            term = term / weight[wanted[d][wanted[d] >= 0]].sum().clamp(min=1e-6)
             losses[f"label.{branch}.{d}"] = scale * self.config.label * term
 
     def _mask_terms(

@@ -117,8 +117,8 @@ def mlp(*channels: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class SynchronizedLayer(nn.Module):
-    """One layer: CA, SA, FFN for both branches, then frame -> video and video -> frame aggregation."""
+class DecoderLayer(nn.Module):
+    """One layer of Mask2Former's decoder: masked cross-attention, self-attention, FFN, each with its norm after it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -128,6 +128,27 @@ class SynchronizedLayer(nn.Module):
         self.self_attention = Attention(C, config.heads)
         self.ffn = mlp(C, config.ffn_channels, C)
         self.cross_norm, self.self_norm, self.ffn_norm = nn.LayerNorm(C), nn.LayerNorm(C), nn.LayerNorm(C)
+
+    def alone(
+        self, x: Tensor, position: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None
+    ) -> Tensor:
+        """CA, SA and FFN of sets of queries (G, N, C) with their `position` (N, C), over (G, S, C) tokens."""
+        attention = self.cross_attention
+        mixed = attention.attend(
+            attention.query(x + position), attention.key(keys), attention.value(values), blocked
+        )
+        x = self.cross_norm(x + attention.output(mixed))
+        x = self.self_norm(x + self.self_attention(x + position, x + position, x))
+        out: Tensor = self.ffn_norm(x + self.ffn(x))
+        return out
+
+
+class SynchronizedLayer(DecoderLayer):
+    """The layer for both branches at once, then frame -> video and video -> frame aggregation."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        C = config.channels
         self.video_ffn, self.frame_ffn = mlp(C, C, C), mlp(C, C, C)
         self.frame_to_video = Attention(C, config.heads)
         self.video_to_frame = Attention(C, config.heads)
@@ -170,19 +191,6 @@ class SynchronizedLayer(nn.Module):
         x = self.self_norm(x + self.self_attention(x + where, x + where, x))
         x = self.ffn_norm(x + self.ffn(x)).unflatten(0, (B, T + 1))
         return x[:, :T], x[:, T]
-
-    def alone(
-        self, x: Tensor, position: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None
-    ) -> Tensor:
-        """CA, SA and FFN of sets of queries (G, N, C) with their `position` (N, C), over (G, S, C) tokens."""
-        attention = self.cross_attention
-        mixed = attention.attend(
-            attention.query(x + position), attention.key(keys), attention.value(values), blocked
-        )
-        x = self.cross_norm(x + attention.output(mixed))
-        x = self.self_norm(x + self.self_attention(x + position, x + position, x))
-        out: Tensor = self.ffn_norm(x + self.ffn(x))
-        return out
 
     def aggregate_frames(self, f: Tensor, v: Tensor, frame_logits: Tensor) -> Tensor:
         """frame -> video: v <- (1-lambda) v + lambda MHA(FFN_v(v), R_f, R_f)."""
@@ -234,7 +242,10 @@ class SynchronizedDecoder(nn.Module):
             nn.Parameter(torch.randn(N, C)),
         )
         self.level_embedding = nn.Parameter(torch.randn(3, C))
-        self.layers = nn.ModuleList(SynchronizedLayer(config) for _ in range(config.layers))
+        layer = SynchronizedLayer if config.structure == "synchronous" else DecoderLayer
+        self.layers = nn.ModuleList(layer(config) for _ in range(config.layers))
+        if config.structure == "cascade":
+            self.video_layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(C)
         self.class_head = nn.Linear(C, len(config.labels) + 1)
         self.mask_head = mlp(C, C, C, config.mask_channels)
@@ -315,9 +326,10 @@ class SynchronizedDecoder(nn.Module):
         """SyncVIS: both branches side by side, exchanging after every layer."""
         position = (self.frame_position, self.video_position)
         predictions = [self._both(f, v)]
-        for i, layer in enumerate(self._layers()):
+        for i, layer in enumerate(self._layers(self.layers)):
             level, last = i % 3, predictions[-1]
             assert last.frame is not None
+            assert isinstance(layer, SynchronizedLayer)
             blocked = (
                 self._blocked_frames(last.frame.embeds, features, level),
                 self._blocked_video(last.video.embeds, features, level),
@@ -329,35 +341,37 @@ class SynchronizedDecoder(nn.Module):
 
     def _cascade(self, features: FrameFeatures, f: Tensor, v: Tensor) -> DecoderOutput:
         """The cascade that the paper compares with, as in VITA (Heo et al., NeurIPS 2022): frame queries run through
-        all layers by themselves, then video queries through all layers over the frames' finished queries.
+        all layers by themselves; then video queries, through layers of their own, over the frames' finished queries.
         """
         B, T, N, C = f.shape
-        frames = [self.predict(f)]
-        for i, layer in enumerate(self._layers()):
+        frames = [f]
+        for i, layer in enumerate(self._layers(self.layers)):
             keys, values = self._tokens(features, i % 3)
-            blocked = self._blocked_frames(frames[-1].embeds, features, i % 3)
+            blocked = self._blocked_frames(self.predict(f).embeds, features, i % 3)
             keys, values = keys.flatten(0, 1), values.flatten(0, 1)
             f = layer.alone(f.flatten(0, 1), self.frame_position, keys, values, blocked).view(B, T, N, C)
-            frames.append(self.predict(f))
+            frames.append(f)
         values = f.flatten(1, 2)
         keys = (f + self.frame_position).flatten(1, 2)
-        videos = [self.predict(v)]
-        for layer in self._layers():
+        videos = [v]
+        for layer in self._layers(self.video_layers):
             v = layer.alone(v, self.video_position, keys, values, None)
-            videos.append(self.predict(v))
-        return DecoderOutput(tuple(LayerPrediction(*pair) for pair in zip(frames, videos, strict=True)), v)
+            videos.append(v)
+        predictions = tuple(self._both(*pair) for pair in zip(frames, videos, strict=True))
+        return DecoderOutput(predictions, v)
 
     def _video_only(self, features: FrameFeatures, v: Tensor) -> DecoderOutput:
         """Video queries alone, as in Mask2Former-VIS (Cheng et al., arXiv 2112.10764)."""
         videos = [self.predict(v)]
-        for i, layer in enumerate(self._layers()):
+        for i, layer in enumerate(self._layers(self.layers)):
             keys, values = self._tokens(features, i % 3)
             blocked = self._blocked_video(videos[-1].embeds, features, i % 3)
             v = layer.alone(v, self.video_position, keys.flatten(1, 2), values.flatten(1, 2), blocked)
             videos.append(self.predict(v))
         return DecoderOutput(tuple(LayerPrediction(None, video) for video in videos), v)
 
-    def _layers(self) -> Iterator[SynchronizedLayer]:
-        for layer in self.layers:
-            assert isinstance(layer, SynchronizedLayer)
+    @staticmethod
+    def _layers(layers: nn.ModuleList) -> Iterator[DecoderLayer]:
+        for layer in layers:
+            assert isinstance(layer, DecoderLayer)
             yield layer

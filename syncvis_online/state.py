@@ -149,8 +149,11 @@ class TrackerState:
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise DataError(f"tracker state: {name} is {_said(found, name)}, not {_said(wanted, name)}")
-        finite = ("queries", "last_seen_s", "scores", "boxes")
-        if not all(tensors[name].isfinite().all() for name in finite):
+        finite = {"queries", "last_seen_s", "scores", "boxes", "memory.keys", "memory.values"}
+        times = [tensors[name] for name in ("memory.written_s",) if name in tensors]
+        if not all(tensors[name].isfinite().all() for name in finite & tensors.keys()) or not all(
+            bool((time < torch.inf).all()) for time in times
+        ):
             raise DataError("tracker state: it holds values that are not finite")
         numbers = _numbers(header)
         if numbers["next_id"] <= int(tensors["track_ids"].max()):

@@ -51,6 +51,8 @@ def run_import(arguments: argparse.Namespace) -> int:
     conversion = import_weights(arguments.source, arguments.output, labels)
     for name in conversion.unused:
         print(f"not used: {name}", file=sys.stderr)
+    for name in conversion.derived:
+        print(f"not needed (an index, a counter or a constant): {name}", file=sys.stderr)
     config = conversion.config
     summary = {
         "output": str(arguments.output),

@@ -18,7 +18,7 @@ from syncvis_online.conversion.files import FILES_OF_A_FOLDER, read_tensors
 from syncvis_online.conversion.labels import KNOWN_LABELS
 from syncvis_online.conversion.layouts import DERIVED, LAYOUTS, Rule, renamed
 from syncvis_online.errors import ConfigError, ModelError
-from syncvis_online.model import SyncVIS
+from syncvis_online.model import PIXEL_MEAN, PIXEL_STD, SyncVIS
 
 HEAD_CHANNELS = 32
 """Channels of an attention head in every published Mask2Former."""
@@ -27,12 +27,16 @@ SHORT_SIDE = 480
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What became of a set of tensors: a config and the tensors for it, and the names that were not used."""
+    """What became of a set of tensors: a config and the tensors for it, and the names of the others.
+
+    `unused`: there is no place for them here; `derived`: they hold no weights (indices, counters, constants).
+    """
 
     layout: str
     config: ModelConfig
     tensors: Mapping[str, Tensor]
     unused: tuple[str, ...]
+    derived: tuple[str, ...]
 
 
 def convert_tensors(tensors: Mapping[str, Tensor], labels: Sequence[str] | None = None) -> Conversion:
@@ -42,8 +46,10 @@ def convert_tensors(tensors: Mapping[str, Tensor], labels: Sequence[str] | None 
     The video branch shares the layers and starts from the frame queries, lambda is 0: its answer on one frame is
     Mask2Former's. Raises ModelError when the tensors are not a Mask2Former's, or do not fit together.
     """
-    layout, found, unused = _recognised(tensors)
-    found = _fused(found)
+    _check_normalisation(tensors)
+    layout, names = _recognised(tensors)
+    others = [name for name in tensors if name not in names]
+    found = _fused(_by_our_names(tensors, names))
     for kind in ("query", "position"):
         if f"decoder.frame_{kind}" in found:
             found[f"decoder.video_{kind}"] = found[f"decoder.frame_{kind}"]
@@ -55,15 +61,32 @@ def convert_tensors(tensors: Mapping[str, Tensor], labels: Sequence[str] | None 
         if name in found and found[name].shape != tensor.shape
     ]
     missing = [name for name in wanted if name not in found and not _is_ours(name)]
-    unused += sorted(found.keys() - wanted.keys())
+    homeless = found.keys() - wanted.keys()
+    unused = [name for name in others if not DERIVED.fullmatch(name)]
+    unused += [name for name, ours in names.items() if ours in homeless]
     if missing or problems:
         what = problems[0] if problems else f"{len(missing)} tensors are missing, {missing[0]} first"
         raise ModelError(f"not a complete Mask2Former in the layout of {layout}: {what}")
-    return Conversion(layout, config, {k: v for k, v in found.items() if k in wanted}, tuple(unused))
+    derived = tuple(name for name in others if DERIVED.fullmatch(name))
+    used = {k: v for k, v in found.items() if k in wanted}
+    return Conversion(layout, config, used, tuple(unused), derived)
 
 
-def _recognised(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor], list[str]]:
-    """The layout that knows most of the names, the tensors that it knows by our names, and the names left over."""
+def _check_normalisation(tensors: Mapping[str, Tensor]) -> None:
+    """Weights for pictures of another scale or channel order would answer, and answer wrongly."""
+    for kind, ours in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
+        theirs = tensors.get(kind)
+        if theirs is not None and not torch.allclose(
+            theirs.flatten().double(), torch.tensor(ours).double(), atol=0.01
+        ):
+            values = ", ".join(f"{x:g}" for x in theirs.flatten().tolist()[:6])
+            raise ModelError(
+                f"made for pictures of another {kind} ({values}) than {', '.join(map(str, ours))}"
+            )
+
+
+def _recognised(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, str]]:
+    """The layout that knows most of the names, and our name for each that it knows."""
 
     def known(rules: Sequence[Rule]) -> dict[str, str]:
         names = ((name, renamed(name, rules)) for name in tensors)
@@ -74,13 +97,16 @@ def _recognised(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor], 
     )
     if not names:
         raise ModelError(f"no tensor has a name that a Mask2Former has ({next(iter(tensors))} is the first)")
-    unused = [name for name in tensors if name not in names and not DERIVED.fullmatch(name)]
+    return layout, names
+
+
+def _by_our_names(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, ours in names.items():
         if ours in found:
             raise ModelError(f"two tensors are {ours}; {name} is the second")
         found[ours] = tensors[name]
-    return layout, found, unused
+    return found
 
 
 def _fused(found: dict[str, Tensor]) -> dict[str, Tensor]:

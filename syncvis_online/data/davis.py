@@ -11,12 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from syncvis_online.data.annotations import check_picture
 from syncvis_online.data.youtube_vis import GroundTruthTube, LabelledVideo
 from syncvis_online.errors import DataError
 from syncvis_online.types import encode_mask
 
 VOID = 255
 """Marks pixels that nobody decided on."""
+FIRST_GREY = 22
+"""The first id to which DAVIS's palette gives a grey."""
 
 
 def read_davis(
@@ -58,6 +61,7 @@ def _read(pictures: Path, annotations: Path, label: str) -> LabelledVideo:
     masks: dict[int, dict[int, NDArray[np.bool_]]] = {}
     size = (0, 0)
     for t, file in enumerate(files):
+        check_picture(file, str(pictures))
         ids = _ids(annotations / f"{file.stem}.png")
         if t and ids.shape != size:
             raise DataError(f"{annotations / file.stem}.png: is {ids.shape}, the frames before are {size}")
@@ -89,16 +93,23 @@ def _ids(file: Path) -> NDArray[np.uint8]:
 
 
 def _palette() -> dict[int, int]:
-    """PASCAL VOC's colour map, which DAVIS uses: bits of the id, highest first, spread over red, green, blue."""
-    colours = {}
+    """Ids by colour: PASCAL VOC's colour map (bits of the id, highest first, spread over red, green, blue), and how
+    DAVIS's own tools write it, with 191 for 192, and greys from id 22 on.
+    """
+    colours: dict[tuple[int, ...], int] = {}
     for index in range(256):
         rgb, rest = [0, 0, 0], index
         for shift in range(7, -1, -1):
             for channel in range(3):
                 rgb[channel] |= (rest >> channel & 1) << shift
             rest >>= 3
-        colours[rgb[2] + 256 * rgb[1] + 65536 * rgb[0]] = index
-    return colours
+        colours[tuple(rgb)] = index
+    for rgb_, index in list(colours.items()):
+        if index < FIRST_GREY:
+            colours.setdefault(tuple(191 if value == 192 else value for value in rgb_), index)
+    for index in range(FIRST_GREY, 256):
+        colours.setdefault((index, index, index), index)
+    return {blue + 256 * green + 65536 * red: index for (red, green, blue), index in colours.items()}
 
 
 _PALETTE = _palette()

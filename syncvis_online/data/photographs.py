@@ -9,7 +9,7 @@ Knows nothing of clips.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from syncvis_online.data.annotations import checked_rle, read_json, require
+from syncvis_online.data.annotations import check_picture, checked_rle, read_json, require
 from syncvis_online.errors import ConfigError, DataError
 from syncvis_online.paths import find_config
 from syncvis_online.types import LABELS, RLE, Image, Mask, decode_mask
@@ -61,9 +61,10 @@ class PhotographSet:
     """The photographs of one split, in the order of their file names; pictures are read when asked for.
 
     `annotations` and `images`: the JSON and the folder of pictures in `root` (COCO's are
-    `annotations/instances_train2017.json` and `train2017`); `labels`: the classes wanted, the rest is ignored.
-    Raises DataError naming file and entry when the JSON, a mask or an image file is missing or wrong; all
-    annotations are checked here, before any work starts.
+    `annotations/instances_train2017.json` and `train2017`); `labels`: the classes wanted, the rest is ignored;
+    `classes`: the label that an annotated class counts as, where its name differs. Of the split "all" only those that
+    show a class wanted are kept. Raises DataError naming file and entry when the JSON, a mask or an image file is
+    missing or wrong, or when there is nothing to learn from; all is checked here, before any work starts.
     """
 
     def __init__(
@@ -74,15 +75,23 @@ class PhotographSet:
         labels: Sequence[str] = LABELS,
         annotations: str = "instances.json",
         images: str = "images",
+        classes: Mapping[str, str] | None = None,
     ) -> None:
         if split not in get_args(Split):
             raise ConfigError(f"unknown split '{split}' (there are: {', '.join(get_args(Split))})")
         self.root, self.split = Path(root), split
-        entries = _read_entries(self.root / annotations, self.root / images, tuple(labels))
+        wanted = _Wanted(tuple(labels), classes or {})
+        entries = _read_entries(self.root / annotations, self.root / images, wanted)
         kept = split_names(
             [entry.name for entry in entries], split, load_scenes() if split == "train" else []
         )
-        self._entries = [entry for entry in entries if entry.name in kept]
+        self._entries = [
+            entry for entry in entries if entry.name in kept and (split != "all" or entry.instances)
+        ]
+        if split != "heldout" and not any(entry.instances for entry in self._entries):
+            raise DataError(
+                f"{self.root / annotations}: no photograph of '{split}' shows a class that is wanted"
+            )
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -136,7 +145,20 @@ def load_scenes() -> list[list[str]]:
     return scenes
 
 
-def _read_entries(path: Path, folder: Path, labels: tuple[str, ...]) -> list[_Entry]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The classes wanted, and by which names they are annotated."""
+
+    labels: tuple[str, ...]
+    classes: Mapping[str, str]
+
+    def label(self, name: str) -> int | None:
+        """The index of the label that an annotated class counts as; None when it is not wanted."""
+        label = self.classes.get(name, name)
+        return self.labels.index(label) if label in self.labels else None
+
+
+def _read_entries(path: Path, folder: Path, wanted: _Wanted) -> list[_Entry]:
     document = read_json(path)
     names = {
         require(c, "id", int, f"{path}: category {i}"): require(c, "name", str, f"{path}: category {i}")
@@ -149,7 +171,7 @@ def _read_entries(path: Path, folder: Path, labels: tuple[str, ...]) -> list[_En
     if not images:
         raise DataError(f"{path}: lists no image")
     entries = [
-        _read_entry(folder, image, names, by_image, labels, f"{path}: image {i}")
+        _read_entry(folder, image, names, by_image, wanted, f"{path}: image {i}")
         for i, image in enumerate(images)
     ]
     if by_image:
@@ -162,14 +184,13 @@ def _read_entry(
     image: Any,
     names: dict[int, str],
     by_image: dict[int, list[dict[str, Any]]],
-    labels: tuple[str, ...],
+    wanted: _Wanted,
     where: str,
 ) -> _Entry:
     name = require(image, "file_name", str, where)
     size = require(image, "height", int, where), require(image, "width", int, where)
     file = folder / name
-    if not file.is_file():
-        raise DataError(f"{where}: no such file: {file}")
+    check_picture(file, where)
     instances: list[tuple[int, RLE]] = []
     ignored: list[RLE] = []
     for annotation in by_image.pop(require(image, "id", int, where), []):
@@ -178,20 +199,23 @@ def _read_entry(
         if category not in names:
             raise DataError(f"{here}: unknown category_id {category}")
         rle = checked_rle(annotation.get("segmentation"), *size, here)
-        if annotation.get("iscrowd") or names[category] not in labels:
+        label = wanted.label(names[category])
+        if annotation.get("iscrowd") or label is None:
             ignored.append(rle)
         else:
-            instances.append((labels.index(names[category]), rle))
+            instances.append((label, rle))
     source = str(image.get("source", name.partition("_")[0]))
-    complete = _labelled(image, source, labels)
-    labelled = frozenset(i for i, label in enumerate(labels) if label in complete)
+    labelled = frozenset(
+        label for label in map(wanted.label, _complete(image, source, names)) if label is not None
+    )
     return _Entry(name, source, file, size, labelled, tuple(instances), tuple(ignored))
 
 
-def _labelled(image: dict[str, Any], source: str, labels: Sequence[str]) -> set[str]:
+def _complete(image: dict[str, Any], source: str, names: dict[int, str]) -> Iterable[str]:
+    """The annotated classes of which no object of the picture is left out."""
     # Penn-Fudan has people only, whatever the flag says: its cars are in the picture and not in the file.
     if source == "pennfudan":
-        return {"person"}
+        return ("person",)
     if image.get("only_person_car_labelled", False):
-        return {"person", "car"}
-    return set(labels)
+        return ("person", "car")
+    return names.values()

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from syncvis_online.data.annotations import checked_rle, read_json, require
+from syncvis_online.data.annotations import check_picture, checked_rle, read_json, require
 from syncvis_online.errors import DataError
 from syncvis_online.types import RLE, Image
 
@@ -94,9 +94,8 @@ def _read_video(
     if not file_names or not all(isinstance(name, str) for name in file_names):
         raise DataError(f"{where}: 'file_names' must be a list of names, not empty")
     files = tuple(folder / name for name in file_names)
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing is not None:
-        raise DataError(f"{where}: no such file: {missing}")
+    for file in files:
+        check_picture(file, where)
     fps = float(require(video, "fps", (int, float), where)) if video.get("fps") is not None else None
     if fps is not None and fps <= 0:
         raise DataError(f"{where}: 'fps' must be positive, not {fps}")

@@ -6,13 +6,15 @@ Owns the loop and the form of the result. The tracker comes in as a factory, one
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from syncvis_online.errors import ConfigError
 from syncvis_online.evaluation.average_precision import tube_average_precision
 from syncvis_online.evaluation.hota import hota_counts
 from syncvis_online.evaluation.identity import identity_counts
@@ -22,9 +24,16 @@ from syncvis_online.files import replacing
 from syncvis_online.online import Mode
 from syncvis_online.types import FrameTracks, Image
 
+log = logging.getLogger(__name__)
+
 
 class VideoTracker(Protocol):
     """What is evaluated: takes a video frame by frame and answers every frame once, in order."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that it can answer."""
+        ...
 
     def track_video(self, frames: Iterable[Image], fps: float, mode: Mode) -> Iterator[FrameTracks]:
         """Answers for `frames`, (H, W, 3) uint8 RGB; masks have the size of the frames."""
@@ -42,10 +51,12 @@ def evaluate(
     Gives AP, AP50, AP75, AR1, AR10 (tubes, YouTube-VIS), HOTA, DetA, AssA, IDF1, IDSW, MOTA (masks by frame,
     TrackEval), all but IDSW as shares; `by_area`, `per_class`; the counts `videos`, `frames`,
     `ground_truth_tubes`, `predicted_tracks`; `seconds` of tracking (reading or rendering not counted) and `fps`.
-    Raises ConfigError or DataError before any work when SPEC or its data is wrong, ValueError when the tracker
-    skips frames.
+    A class that the data has and the tracker cannot answer counts, as a miss, and is logged. Raises ConfigError or
+    DataError before any work when SPEC or its data is wrong, or when they have no class in common, ValueError when the
+    tracker skips frames.
     """
     videos = open_videos(spec)
+    _check_labels(spec, videos, tracker_factory().labels)
     results, seconds, frames = [], 0.0, sum(video.length for video in videos)
     with tqdm(total=frames, unit="frame", desc="evaluate", disable=not progress) as bar:
         for video in videos:
@@ -86,6 +97,16 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
         draft.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_labels(spec: str, videos: Sequence[EvaluationVideo], known: Sequence[str]) -> None:
+    wanted = {label for video in videos for label in video.labels}
+    if wanted and not wanted & set(known):
+        raise ConfigError(
+            f"{spec}: its classes ({', '.join(sorted(wanted))}) are none of the model's ({', '.join(known)})"
+        )
+    if missing := sorted(wanted - set(known)):
+        log.warning("%s: the model does not know %s: every such object is a miss", spec, ", ".join(missing))
 
 
 def _run(

@@ -96,6 +96,8 @@ class PhotographSource:
     annotations: str = "instances.json"
     images: str = "images"
     split: Literal["train", "all"] = "train"
+    classes: dict[str, str] = field(default_factory=dict)
+    """The model's label that an annotated class counts as, where its name is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,9 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
-    """AdamW. The rate warms up, stays, and falls linearly to zero from `decay_from` (a share of all steps) on."""
+    """AdamW. The rate warms up, stays, and falls linearly to zero from `decay_from` (a share of all steps) on; or, with
+    `decay_at` (shares of all steps), to a tenth at each of them.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -164,6 +168,9 @@ class OptimizerConfig:
     clip_norm: float = 0.01
     warmup_steps: int = 100
     decay_from: float = 0.6
+    decay_at: tuple[float, ...] = ()
+    freeze_norm: bool = False
+    """Leave the backbone's batch normalisation as it is initialized: for few pictures a step (FrozenBN)."""
     bf16: bool = True
     """bfloat16 autocast, on devices that multiply it themselves."""
 
@@ -173,6 +180,7 @@ class OptimizerConfig:
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         require(self.clip_norm > 0, "clip_norm must be greater than 0")
         require(0.0 <= self.decay_from < 1.0, "decay_from must be in [0, 1)")
+        require(all(0.0 < share < 1.0 for share in self.decay_at), "decay_at must name shares in (0, 1)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from syncvis_online.checkpoint import initialize_model, save_model
 from syncvis_online.criterion import Criterion, Targets
+from syncvis_online.errors import ModelError
 from syncvis_online.model import SyncVIS
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 SAVE_EVERY_S = 180.0
 RECORD_EVERY = 20
 """Steps."""
+MOST_SKIPPED = 50
+"""Steps in a row without a finite gradient, after which a run is given up."""
 
 
 def parameter_groups(model: SyncVIS, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -53,17 +56,20 @@ def parameter_groups(model: SyncVIS, config: OptimizerConfig) -> list[dict[str, 
 
 
 def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Warm up, stay, fall linearly to zero."""
+    """Warm up, stay, and fall: linearly to zero, or by steps of ten."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     share = step / max(1, steps)
-    fall = (1.0 - share) / (1.0 - config.decay_from) if share > config.decay_from else 1.0
-    return config.rate * warm * fall
+    if config.decay_at:
+        fall = 0.1 ** sum(share >= at for at in config.decay_at)
+    else:
+        fall = (1.0 - share) / (1.0 - config.decay_from) if share > config.decay_from else 1.0
+    return float(config.rate * warm * fall)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself. A CPU that emulates it trains at half the speed of float32."""
+    """Whether the device multiplies bfloat16 itself. One that emulates it trains at half the speed of float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # Private, and the only way to ask; where a torch has no such question, float32 is safe.
     known = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, name, bool)() for name in known)
@@ -84,7 +90,7 @@ class Trainer:
             parameter_groups(self.model, config.optimizer), lr=config.optimizer.rate, fused=True
         )
         self.bf16 = config.optimizer.bf16 and has_bf16(self.device)
-        self.step, self.elapsed_s = 0, 0.0
+        self.step, self.elapsed_s, self.skipped = 0, 0.0, 0
 
     @property
     def _state_path(self) -> Path:
@@ -107,7 +113,7 @@ class Trainer:
     def _initialize(self) -> None:
         """Start from another model's tensors. Raises ModelError when there is no such checkpoint."""
         unused, missing = initialize_model(self.model, self.config.initialize)
-        if self.peers.count == 1 and (unused or missing):
+        if self.peers.first and (unused or missing):
             log.warning(
                 "%s: %d tensors find no place (%s), %d of the model start at random (%s)",
                 self.config.initialize,
@@ -177,8 +183,33 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         if bool(norm.isfinite()):
             self.optimizer.step()
+            self.skipped = 0
+        else:
+            self._skip()
         self.step += 1
         return summary(terms)
+
+    def _skip(self) -> None:
+        """A step whose gradients are not finite changes nothing; a run that takes no other has diverged."""
+        self.skipped += 1
+        if self.peers.first:
+            log.warning("step %d: gradients are not finite, left out (%d in a row)", self.step, self.skipped)
+        if self.skipped >= MOST_SKIPPED:
+            raise ModelError(
+                f"training has diverged: at step {self.step} no gradient was finite for {self.skipped} steps "
+                f"(the last state before is in {self._state_path})"
+            )
+
+    def train_mode(self) -> None:
+        """Ready to train; the backbone's batch normalisation stays as it is where the config says so."""
+        self.model.train()
+        if not self.config.optimizer.freeze_norm:
+            return
+        assert isinstance(self.model.backbone, nn.Module)
+        for module in self.model.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+                module.requires_grad_(False)
 
 
 def summary(terms: dict[str, Tensor]) -> dict[str, float]:
@@ -254,7 +285,7 @@ def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress:
         collate_fn=samples.collate,
         prefetch_factor=8 if config.data.workers else None,
     )
-    trainer.model.train()
+    trainer.train_mode()
     with _fast_attention(trainer.device):
         _steps(trainer, samples, iter(loader), deadline, progress and peers.first)
     if peers.first:
@@ -299,6 +330,7 @@ def _steps(
             if records and pictures and trainer.step % pictures == 0:
                 picture = sample_picture(trainer.model, trainer.config.tracker, samples.example())
                 records.picture(trainer.step, picture)
+                trainer.train_mode()
             if trainer.peers.any(now > deadline):
                 break
             if first and now - saved > SAVE_EVERY_S:

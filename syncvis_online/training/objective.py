@@ -13,8 +13,6 @@ from syncvis_online.features import FrameFeatures
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
 
-SUB_CLIP_WEIGHT = 0.5
-
 
 def carried_loss(
     model: SyncVIS,
@@ -78,19 +76,19 @@ def clip_loss(
     targets: Targets,
     clips: list[tuple[int, ...]],
 ) -> dict[str, Tensor]:
-    """The whole clip with weight 1 and each sub-clip, decoded anew by itself, with weight 0.5.
+    """The whole clip with weight 1, and each sub-clip, decoded anew by itself, with the config's.
 
-    `features` (B*T, ...). Keys: "{term}.{branch}.{depth}.{whole | frames of the sub-clip}".
+    `features` (B*T, ...). Keys: "{term}.{branch}.{depth}.{whole | frames of the sub-clip}". Sub-clips have no terms of
+    the frame branch: their frames were counted with the whole clip.
     """
     B, T = targets.valid.shape[:2]
     base = torch.arange(B, device=targets.valid.device)[:, None] * T
     total: dict[str, Tensor] = {}
     for index in [tuple(range(T)), *(c for c in clips if len(c) < T)]:
-        window = features.windows(base + torch.tensor(index, device=base.device))
-        terms, _ = criterion(window, model.decode(window), targets.frames(index))
         whole = len(index) == T
-        name = "whole" if whole else "-".join(map(str, index))
+        window = features.windows(base + torch.tensor(index, device=base.device))
+        terms, _ = criterion(window, model.decode(window), targets.frames(index), frame_terms=whole)
+        name, weight = ("whole", 1.0) if whole else ("-".join(map(str, index)), criterion.config.sub_clip)
         for key, value in terms.items():
-            if whole or ".video." in key:  # frames were already counted with the whole clip
-                total[f"{key}.{name}"] = value if whole else SUB_CLIP_WEIGHT * value
+            total[f"{key}.{name}"] = weight * value
     return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -46,7 +47,8 @@ class Records:
 
     def figures(self, step: int, seconds: float, rate: float, terms: dict[str, float]) -> None:
         """The terms of the loss at a step, `seconds` of training into the run."""
-        rounded = {key: round(value, 3) for key, value in terms.items()}
+        # NaN is no JSON.
+        rounded = {key: round(value, 3) if math.isfinite(value) else None for key, value in terms.items()}
         record = {"step": step, "s": round(seconds, 1), "rate": float(f"{rate:.3g}"), **rounded}
         self._lines.write(json.dumps(record) + "\n")
         self._lines.flush()

@@ -22,8 +22,13 @@ MAX_INSTANCES = 24
 """Instances of a clip that are kept, the largest first; the others are ignored regions."""
 
 
-class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Clips of the mixture as tensors: images, cell masks (I, T, h, w), labels (I,), valid (T, h, w)."""
+Sample = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class Samples(Dataset[Sample]):
+    """Clips of the mixture as tensors: images, cell masks (I, T, h, w), labels (I,), valid (T, h, w), and
+    which classes are labelled (K,).
+    """
 
     def __init__(self, config: TrainingConfig, *, progress: bool = True) -> None:
         self.config = config
@@ -48,7 +53,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         stage = self.config.stage_at(step)
         return self._clip(rng, stage, stage.frames(min(stage.strides)), self.config.data.size)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Sample `key` = (step, place in its batch)."""
         step, place = key
         stage = self.config.stage_at(step)
@@ -63,18 +68,20 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         clip = self._sources[name].clip(rng, frames, spacing, size)
         return cover(clip, rng) if rng.random() < stage.covered else clip
 
-    def _tensors(self, clip: Clip) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _tensors(self, clip: Clip) -> Sample:
         images = torch.from_numpy(clip.images).permute(0, 3, 1, 2).contiguous()
         order = np.argsort(-clip.masks.sum((1, 2, 3)), kind="stable")
         kept, rest = order[:MAX_INSTANCES], order[MAX_INSTANCES:]
         ignore = clip.ignore | clip.masks[rest].any(0) if rest.size else clip.ignore
         side = self.config.model.mask_stride
         masks, valid = _cells(clip.masks[kept], side), 1 - _cells(ignore, side)
-        return images, masks, torch.from_numpy(clip.labels[kept]), valid
+        labelled = torch.zeros(len(self.config.model.labels), dtype=torch.bool)
+        labelled[sorted(clip.labelled & set(range(len(labelled))))] = True
+        return images, masks, torch.from_numpy(clip.labels[kept]), valid, labelled
 
-    def collate(self, samples: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Targets]:
+    def collate(self, samples: list[Sample]) -> tuple[Tensor, Targets]:
         """Pad the instances of a batch to one count."""
-        images, masks, labels, valid = zip(*samples, strict=True)
+        images, masks, labels, valid, labelled = zip(*samples, strict=True)
         most = max(1, *(len(x) for x in labels))
         T, h, w = valid[0].shape
         padded = torch.zeros(len(samples), most, T, h, w)
@@ -83,7 +90,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
             padded[b, : len(label)] = mask
             names[b, : len(label)] = label
         least = MIN_AREA_PX / self.config.model.mask_stride**2
-        return torch.stack(images), Targets(padded, names, torch.stack(valid), least)
+        return torch.stack(images), Targets(padded, names, torch.stack(valid), least, torch.stack(labelled))
 
 
 def _cells(masks: np.ndarray, side: int) -> Tensor:

@@ -87,7 +87,7 @@ def open_sources(config: TrainingConfig, *, progress: bool) -> dict[str, ClipSou
     Raises DataError, naming file and entry, for whatever is missing or damaged: before training starts.
     """
     used = {name for stage in config.stages for name, share in stage.shares.items() if share > 0}
-    photographs: dict[PhotographSource, list[Photograph] | PhotographSet] = {}
+    photographs: dict[str, list[Photograph] | PhotographSet] = {}
     return {
         name: _open(name, config.data.sources[name], config, photographs, progress=progress)
         for name in config.data.sources
@@ -99,7 +99,7 @@ def _open(
     name: str,
     source: SourceConfig,
     config: TrainingConfig,
-    photographs: dict[PhotographSource, list[Photograph] | PhotographSet],
+    photographs: dict[str, list[Photograph] | PhotographSet],
     *,
     progress: bool,
 ) -> ClipSource:
@@ -107,7 +107,7 @@ def _open(
     if isinstance(source, SyntheticSource):
         return _Synthetic(source, config.data.size, progress=progress)
     if isinstance(source, PhotographSource):
-        key = replace(source, kind="photographs")  # both kinds may show the same ones
+        key = repr(replace(source, kind="photographs"))  # both kinds may show the same ones
         if key not in photographs:
             read = PhotographSet(
                 Path(source.folder),
@@ -115,6 +115,7 @@ def _open(
                 annotations=source.annotations,
                 images=source.images,
                 labels=labels,
+                classes=source.classes,
             )
             photographs[key] = list(read) if len(read) <= IN_MEMORY else read
         return _Photographs(source, photographs[key])

@@ -21,9 +21,11 @@ from transformers import (
 
 from syncvis_online.checkpoint import load_model
 from syncvis_online.conversion import Conversion, convert_tensors, import_weights
+from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.errors import ModelError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
+from syncvis_online.online import load_tracker
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SIZES = ((128, 160), (160, 96))
@@ -156,11 +158,12 @@ def test_logits_agree_in_single_precision_with_the_same_attention_masks(
         assert float(difference.max()) < 1e-4
 
 
+@pytest.mark.parametrize("size", SIZES)
 def test_in_single_precision_hardly_any_query_is_told_apart(
-    pair: Pair, record_property: Callable[[str, object], None]
+    pair: Pair, size: tuple[int, int], record_property: Callable[[str, object], None]
 ) -> None:
     """Attention masks flip where a mask's probability is 0.5 but for rounding, and change a whole query's row."""
-    injected, differences = in_single_precision(pair, SIZES[0], inject=False)
+    injected, differences = in_single_precision(pair, size, inject=False)
     share = injected.flipped / injected.bits
     record_property("flipped_mask_bits", share)
     assert share < 1e-3
@@ -352,6 +355,40 @@ def test_every_form_of_file_is_read_and_names_what_it_did_not_use(
         assert loaded.tracker.association == "cosine"
         checksums.add(sum(float(p.detach().double().abs().sum()) for p in loaded.model.parameters()))
     assert len(checksums) == 1, "the same weights, float32 as they were"
+
+
+def test_pictures_of_another_normalisation_are_refused(small: dict[str, torch.Tensor]) -> None:
+    theirs = detectron2_tensors(small)
+    ours = {"pixel_mean": torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)}
+    assert "pixel_mean" in convert_tensors({**theirs, **ours}, LABELS).derived
+    bgr = {"pixel_mean": torch.tensor([103.53, 116.28, 123.675]).view(3, 1, 1)}
+    with pytest.raises(ModelError, match=r"another pixel_mean \(103.53, 116.28, 123.675\)"):
+        convert_tensors({**theirs, **bgr}, LABELS)
+
+
+def test_every_name_is_accounted_for(small: dict[str, torch.Tensor]) -> None:
+    """Used, without a place here, or without weights in it: nothing goes by without a word."""
+    given = {**small, "extra.thing": torch.zeros(1)}
+    conversion = convert_tensors(given, LABELS)
+    told = set(conversion.unused) | set(conversion.derived)
+    assert "extra.thing" in told
+    assert any(name.endswith("relative_position_index") for name in conversion.derived)
+    taken = [name for name in given if name not in told]
+    # Queries and their positions serve both branches; query, key and value of a backbone are one tensor here.
+    assert len(conversion.tensors) - 2 <= len(taken)
+
+
+def test_an_imported_model_tracks_a_clip(small: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """With association cosine, on the way that `track --model` goes: a slot keeps its id on a picture that stays."""
+    save_file({k: v.contiguous() for k, v in detectron2_tensors(small).items()}, tmp_path / "a.safetensors")
+    import_weights(str(tmp_path / "a.safetensors"), tmp_path / "out.safetensors", LABELS)
+    seeing = {"birth_score": 0.0, "keep_score": 0.0, "duplicate_iou": 1.0, "min_area": 1}
+    tracker = load_tracker(str(tmp_path / "out.safetensors"), settings=seeing)
+    picture = SyntheticWorld(load_level("easy"), 1).step().image
+    answers = list(tracker.track_video([picture] * 3, 10.0))
+    ids = [[(track.track_id, track.mask["counts"]) for track in answer.tracks] for answer in answers]
+    assert ids[0]
+    assert ids[0] == ids[1] == ids[2]
 
 
 class Bomb:

@@ -232,3 +232,68 @@ def test_every_sub_clip_is_decoded_by_itself_with_half_weight() -> None:
     torch.testing.assert_close(losses["dice.video.3.1-2"], 0.5 * alone["dice.video.3"])
     assert "dice.frame.3.whole" in losses
     assert "dice.frame.3.1-2" not in losses
+
+
+def firing(where: tuple[slice, slice], label: int, wanted: Targets) -> tuple[FrameFeatures, DecoderOutput]:
+    """The perfect prediction, and a spare query that sees an object of `label` at `where`."""
+    features, output = perfect(wanted)
+    maps = torch.full((2, 2, 1, *SIZE), -50.0)
+    maps[..., where[0], where[1]] = 50.0
+    coarse = (
+        torch.nn.functional.adaptive_avg_pool2d(maps.flatten(0, 1), (8, 12)).flatten(2).unflatten(0, (2, 2))
+    )
+    more = FrameFeatures(
+        (),
+        features.sizes,
+        torch.cat((features.mask_features, maps), dim=2),
+        tuple(torch.cat((x, coarse), dim=2) for x in features.level_masks),
+    )
+    video = output.layers[0].video
+    logits, embeds = video.logits.clone(), torch.nn.functional.pad(video.embeds, (0, 1))
+    logits[:, -1], logits[:, -1, label] = -20.0, 20.0
+    embeds[:, -1] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    frame = output.layers[0].frame
+    assert frame is not None
+    whole_frame = BranchPrediction(frame.logits, torch.nn.functional.pad(frame.embeds, (0, 1)))
+    layer = LayerPrediction(whole_frame, BranchPrediction(logits, embeds))
+    return more, DecoderOutput((layer,), output.video_queries)
+
+
+def test_what_is_found_where_nothing_is_known_is_no_mistake() -> None:
+    wanted = targets()
+    where = (slice(10, 16), slice(0, 8))
+    said = firing(where, 2, wanted)
+    assert float(CRITERION(*said, wanted)[0]["label.video.0"]) > 0.5
+    valid = wanted.valid.clone()
+    valid[:, :, where[0], where[1]] = 0
+    assert float(CRITERION(*said, replace(wanted, valid=valid))[0]["label.video.0"]) < 1e-3
+    valid[:, :, where[0], 2:8] = 1  # three quarters of it are known to be background
+    assert float(CRITERION(*said, replace(wanted, valid=valid))[0]["label.video.0"]) > 0.5
+
+
+def test_a_class_that_a_clip_does_not_label_is_no_mistake_there() -> None:
+    wanted = replace(targets(), labels=torch.tensor([[0, 1, 3], [0, 1, 3]]))
+    said = firing((slice(10, 16), slice(0, 8)), 2, wanted)
+    labelled = torch.ones(2, 6, dtype=torch.bool)
+    assert float(CRITERION(*said, replace(wanted, labelled=labelled))[0]["label.video.0"]) > 0.5
+    labelled[:, 2] = False
+    assert float(CRITERION(*said, replace(wanted, labelled=labelled))[0]["label.video.0"]) < 1e-3
+    assert labelled.all(-1).sum() == 0
+
+
+def test_sub_clips_have_terms_of_the_video_branch_only_with_their_weight() -> None:
+    model = tiny_model()
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, 3, 64, 96), generator=rng).double()
+    features = model.encode(images)
+    wanted = targets(windows=1, frames=3)
+    clips = [(0, 1), (0, 2)]
+    by_weight = {}
+    for weight in (0.5, 1.0):
+        criterion = Criterion(CriterionConfig(points=0, sub_clip=weight))
+        by_weight[weight] = clip_loss(model, criterion, features, wanted, clips)
+    half, whole = by_weight[0.5], by_weight[1.0]
+    assert {key.split(".")[1] for key in half if not key.endswith(".whole")} == {"video"}
+    assert {key.rsplit(".", 1)[1] for key in half} == {"whole", "0-1", "0-2"}
+    for key, value in half.items():
+        torch.testing.assert_close(value * (1 if key.endswith(".whole") else 2), whole[key])

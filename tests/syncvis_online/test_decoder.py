@@ -127,11 +127,22 @@ def decoded(config: ModelConfig, frames: int = 2) -> DecoderOutput:
     return model.decode(model.encode(batch(frames)).windows(torch.arange(frames)[None]))
 
 
+def sharing(config: ModelConfig, other: SyncVIS) -> SyncVIS:
+    """A model of another structure with the tensors of `other` that it has."""
+    model = tiny_model(config=config)
+    fitting = {k: v for k, v in other.state_dict().items() if k in model.state_dict()}
+    model.load_state_dict(fitting, strict=False)
+    return model
+
+
+@torch.inference_mode()
 def test_the_structures_are_parts_of_each_other() -> None:
     """Without exchange, the synchronous branches are those that run alone; a cascade's frames run alone always."""
-    apart = decoded(replace(TINY, synchronize_weight=0.0))
-    alone = decoded(replace(TINY, structure="video_only"))
-    cascade = decoded(replace(TINY, structure="cascade"))
+    whole = tiny_model(config=replace(TINY, synchronize_weight=0.0))
+    window = whole.encode(batch(2)).windows(torch.arange(2)[None])
+    apart = whole.decode(window)
+    alone = sharing(replace(TINY, structure="video_only"), whole).decode(window)
+    cascade = sharing(replace(TINY, structure="cascade"), whole).decode(window)
     assert len(alone.layers) == len(cascade.layers) == len(apart.layers)
     torch.testing.assert_close(alone.video_queries, apart.video_queries)
     assert all(layer.frame is None for layer in alone.layers)
@@ -142,20 +153,43 @@ def test_the_structures_are_parts_of_each_other() -> None:
     assert not torch.allclose(cascade.video_queries, apart.video_queries)
 
 
-def test_a_cascade_sees_the_pictures_through_the_frame_queries_only() -> None:
+@torch.inference_mode()
+def test_a_cascade_sees_the_pictures_through_the_finished_frame_queries_only() -> None:
+    """Its video stage has layers of its own, whose keys and values are all frames' queries after the last layer."""
     model = tiny_model(config=replace(TINY, structure="cascade"))
-    with torch.inference_mode():
-        features = model.encode(batch(2)).windows(torch.arange(2)[None])
-        whole = model.decode(features)
-        model.decoder.frame_query.zero_()
-        model.decoder.frame_position.zero_()
-        for layer in model.decoder.layers:
-            for parameter in layer.cross_norm.parameters():  # type: ignore[union-attr]
-                parameter.zero_()
-        blind = model.decode(features)
-        other = model.decode(model.encode(batch(2, seed=1)).windows(torch.arange(2)[None]))
-    assert not torch.allclose(whole.video_queries, blind.video_queries)
-    torch.testing.assert_close(blind.video_queries, other.video_queries)
+    features = model.encode(batch(2)).windows(torch.arange(2)[None])
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for layer in model.decoder.video_layers:
+
+        def watching(x, position, keys, values, blocked, own=layer.alone):  # type: ignore[no-untyped-def]
+            assert blocked is None
+            seen.append((keys, values))
+            return own(x, position, keys, values, blocked)
+
+        layer.alone = watching  # type: ignore[method-assign, assignment]
+    finished: list[torch.Tensor] = []
+    last = model.decoder.layers[-1]
+    own = last.alone
+
+    def noting(*arguments):  # type: ignore[no-untyped-def]
+        finished.append(own(*arguments))
+        return finished[-1]
+
+    last.alone = noting  # type: ignore[method-assign, assignment]
+    model.decode(features)
+    (frames,) = finished
+    assert len(seen) == TINY.layers
+    for keys, values in seen:
+        torch.testing.assert_close(values, frames.flatten(0, 1)[None])
+        torch.testing.assert_close(keys, (frames + model.decoder.frame_position).flatten(0, 1)[None])
+
+
+def test_a_cascade_learns_similarity_too_and_video_queries_alone_cannot() -> None:
+    said = decoded(replace(TINY, structure="cascade", similarity=True)).layers[-1].similarity
+    assert said is not None
+    assert said.shape == (1, 2, TINY.queries, TINY.queries)
+    with pytest.raises(ValueError, match="similarity needs a structure with frame queries"):
+        replace(TINY, structure="video_only", similarity=True)
 
 
 def test_directions_and_order_of_the_exchange() -> None:

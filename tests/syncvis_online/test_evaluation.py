@@ -32,6 +32,8 @@ def _track(track_id: int, label: str, mask: Mask, score: float = 0.9) -> Track:
 class Oracle:
     """Knows the worlds of the seeds, in order, and answers with their ground truth; ids may change midway."""
 
+    labels = LABELS
+
     def __init__(self, seeds: Iterator[int], *, rename_from: int = 10**9) -> None:
         self._world = SyntheticWorld(load_level("easy"), next(seeds))
         self._rename_from = rename_from
@@ -48,8 +50,8 @@ class Oracle:
 class Silent:
     """Sees nothing; leaves the last frames unanswered if told to."""
 
-    def __init__(self, lose: int = 0) -> None:
-        self._lose = lose
+    def __init__(self, lose: int = 0, labels: tuple[str, ...] = LABELS) -> None:
+        self._lose, self.labels = lose, labels
 
     def track_video(self, frames: Iterable[Image], fps: float, mode: Mode) -> Iterator[FrameTracks]:
         images = list(frames)
@@ -57,7 +59,7 @@ class Silent:
 
 
 def test_the_truth_itself_gets_full_marks() -> None:
-    seeds = iter((900, 901))
+    seeds = iter((900, 900, 901))  # the first is only asked for its labels
     result = evaluate(SPEC, lambda: Oracle(seeds))
     assert {result[key] for key in ("AP", "AP50", "AP75", "AR10", "IDF1", "MOTA")} == {1.0}
     assert (result["IDSW"], result["videos"], result["frames"]) == (0, 2, 8)
@@ -68,7 +70,7 @@ def test_the_truth_itself_gets_full_marks() -> None:
 
 
 def test_new_ids_midway_cost_identity_and_silence_costs_everything() -> None:
-    seeds = iter((900, 901))
+    seeds = iter((900, 900, 901))  # the first is only asked for its labels
     renamed = evaluate(SPEC, lambda: Oracle(seeds, rename_from=2))
     assert renamed["IDSW"] > 0
     assert 0.4 < renamed["IDF1"] < 0.7
@@ -125,6 +127,13 @@ def test_a_spec_of_a_damaged_file_is_named_before_any_work(tmp_path: Path) -> No
         evaluate(str(path), lambda: pytest.fail("a tracker was made"))
 
 
+def test_classes_that_the_model_does_not_know_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConfigError, match=r"its classes \(.*person.*\) are none of the model's \(Person\)"):
+        evaluate(SPEC, lambda: Silent(labels=("Person",)))
+    evaluate(SPEC, lambda: Silent(labels=("person",)))
+    assert "the model does not know bicycle, bird, car, dog, truck" in caplog.text
+
+
 def test_a_result_is_written_whole(tmp_path: Path) -> None:
     target = tmp_path / "runs" / "result.json"
     write_result(target, {"AP": 0.5})
@@ -138,6 +147,8 @@ def test_a_result_is_written_whole(tmp_path: Path) -> None:
 
 class PhotoOracle:
     """Finds the person of each drawn photograph of `known`, and a false one elsewhere with a higher score."""
+
+    labels = LABELS
 
     def __init__(self, *, known: set[bytes], false_at: tuple[slice, slice]) -> None:
         self._known, self._false_at = known, false_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,7 @@ from syncvis_online.data.synthetic import SyntheticWorld, load_level, write_yout
 from syncvis_online.data.youtube_vis import read_youtube_vis
 from syncvis_online.errors import DataError
 from syncvis_online.types import LABELS
-
-COLOURS = {1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 255: (224, 224, 192)}
-"""The first colours of DAVIS's palette, RGB, from its documentation."""
+from tests.syncvis_online.davis_data import write_davis
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +25,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ytvis")
     level = load_level("easy")
     write_youtube_vis(root / "annotations.json", level, range(2), 7, images=root / "JPEGImages")
-    return root
-
-
-def davis(root: Path) -> Path:
-    """Two sequences: object 1 moves right, object 3 appears on the last frame over void pixels."""
-    for name in ("bear", "cow"):
-        for kind in ("JPEGImages", "Annotations"):
-            (root / kind / "480p" / name).mkdir(parents=True)
-        for t in range(3):
-            image = np.full((30, 40, 3), 40 * t, dtype=np.uint8)
-            cv2.imwrite(str(root / "JPEGImages" / "480p" / name / f"{t:05d}.jpg"), image)
-            rgb = np.zeros((30, 40, 3), dtype=np.uint8)
-            rgb[5:15, 5 + t : 15 + t] = COLOURS[1]
-            if t == 2:
-                rgb[20:25, 20:30] = COLOURS[3]
-                rgb[25:28, 20:30] = COLOURS[255]
-            cv2.imwrite(str(root / "Annotations" / "480p" / name / f"{t:05d}.png"), rgb[..., ::-1])
     return root
 
 
@@ -86,7 +68,7 @@ def test_a_video_that_is_too_short_stands_still_at_its_end(folder: Path) -> None
 
 
 def test_davis_folders(tmp_path: Path) -> None:
-    root = davis(tmp_path)
+    root = write_davis(tmp_path)
     videos = read_davis(root, label="thing")
     assert [video.name for video in videos] == ["bear", "cow"]
     assert [tube.track_id for tube in videos[0].ground_truth] == [1, 3]
@@ -121,8 +103,27 @@ def test_davis_folders(tmp_path: Path) -> None:
     ],
 )
 def test_broken_davis_folders_are_named(tmp_path: Path, breaks, message: str) -> None:  # type: ignore[no-untyped-def]
-    root = davis(tmp_path)
+    root = write_davis(tmp_path)
     (root / "train.txt").write_text("bear cow")
     breaks(root)
     with pytest.raises(DataError, match=message):
         read_davis(root, root / "train.txt")
+
+
+def test_davis_writes_some_colours_of_its_palette_in_its_own_way(tmp_path: Path) -> None:
+    """191 for 192, and greys from id 22 on."""
+    write_davis(tmp_path)
+    file = tmp_path / "Annotations" / "480p" / "bear" / "00000.png"
+    rgb = np.zeros((30, 40, 3), dtype=np.uint8)
+    rgb[:5], rgb[5:10], rgb[10:15] = (191, 0, 0), (0, 191, 0), (22, 22, 22)
+    cv2.imwrite(str(file), rgb[..., ::-1])
+    bear = next(video for video in read_davis(tmp_path) if video.name == "bear")
+    assert {9, 18, 22} <= {tube.track_id for tube in bear.ground_truth}
+
+
+def test_a_picture_of_a_video_that_is_cut_off_is_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "cut")
+    picture = sorted((tmp_path / "cut" / "JPEGImages").rglob("*.jpg"))[3]
+    picture.write_bytes(picture.read_bytes()[:-100])
+    with pytest.raises(DataError, match=f"video 0: the picture is cut off: .*{picture.name}"):
+        read_youtube_vis(tmp_path / "cut" / "annotations.json")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,17 +20,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from syncvis_online.checkpoint import load_model
 from syncvis_online.config import TrackerConfig
 from syncvis_online.data.clips import Clip
-from syncvis_online.data.synthetic import SyntheticWorld, load_level
+from syncvis_online.data.synthetic import SyntheticWorld, load_level, write_youtube_vis
 from syncvis_online.errors import ConfigError, ModelError
 from syncvis_online.model import SyncVIS
 from syncvis_online.paths import CONFIG_ROOTS
-from syncvis_online.training import train_from_config
+from syncvis_online.training import loop, train_from_config
 from syncvis_online.training.config import OptimizerConfig, load_training_config
-from syncvis_online.training.loop import rate_at
+from syncvis_online.training.loop import Trainer, rate_at
+from syncvis_online.training.peers import Peers
 from syncvis_online.training.pictures import sample_picture
 from syncvis_online.training.rendered import RenderedVideos
 from syncvis_online.training.samples import Samples
+from tests.syncvis_online.davis_data import write_davis
 from tests.syncvis_online.models import TINY
+from tests.syncvis_online.photograph_data import write_photographs
 
 RUN = {
     "seed": 3,
@@ -275,16 +278,142 @@ def test_every_config_that_ships_is_valid(name: str) -> None:
     assert len(set(loaded.model.labels)) == len(loaded.model.labels)
 
 
-def test_each_ablation_changes_what_its_name_says() -> None:
-    whole = load_training_config("youtube_vis_2019_r50")
-    seen = []
-    for name in SHIPPED:
-        if name.startswith("ablation/"):
-            part = load_training_config(name)
-            assert (part.data, part.optimizer, part.seed) == (whole.data, whole.optimizer, whole.seed)
-            assert (part.model, part.stages) != (whole.model, whole.stages)
-            seen.append((part.model, part.stages))
-    assert len(set(map(repr, seen))) == len(seen) == 11
+ABLATIONS = {
+    "adjacent_sub_clips": {"stages.random_sub_clips": 0},
+    "all_sub_clips": {"stages.random_sub_clips": None},
+    "cascade": {"model.structure": "cascade"},
+    "frame_to_video": {"model.synchronize": "frame_to_video"},
+    "no_exchange": {"model.synchronize_weight": 0.0},
+    "no_similarity": {"model.similarity": False, "criterion.similarity": 0.0},
+    "no_sub_clips": {"stages.sub_clips": 0},
+    "top1": {"model.confidence": "top1"},
+    "video_first": {"model.synchronize_order": "video_first"},
+    "video_only": {
+        "model.structure": "video_only",
+        "model.similarity": False,
+        "criterion.similarity": 0.0,
+    },
+    "video_to_frame": {"model.synchronize": "video_to_frame"},
+}
+
+
+def flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        inner = value[0] if key == "stages" else value  # type: ignore[index]
+        found |= flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
+    return found
+
+
+def test_each_ablation_changes_what_its_name_says_and_nothing_else() -> None:
+    assert {name for name in SHIPPED if name.startswith("ablation/")} == {f"ablation/{a}" for a in ABLATIONS}
+    whole = flat(asdict(load_training_config("youtube_vis_2019_r50")))
+    for name, changes in ABLATIONS.items():
+        part = flat(asdict(load_training_config(f"ablation/{name}")))
+        assert {k: v for k, v in part.items() if whole[k] != v and k != "name"} == changes, name
+
+
+def test_the_recipe_s_switches_train_together_on_every_kind_of_data(tmp_path: Path) -> None:
+    """Deformable attention, similarity, points, sub-clips, drawn sizes, frozen norms, steps of the rate; YouTube-VIS,
+    COCO and DAVIS on disk. Two steps: what is shown is that the parts go together.
+    """
+    write_youtube_vis(tmp_path / "vis.json", load_level("easy"), range(2), 6, images=tmp_path / "JPEGImages")
+    write_photographs(tmp_path / "coco", ["coco_a.jpg", "coco_b.jpg"])
+    write_davis(tmp_path / "davis")
+    values = {
+        "seed": 0,
+        "steps": 2,
+        "picture_steps": 2,
+        "model": {
+            **TINY.to_mapping(),
+            "channels": 32,
+            "pixel_decoder": "deformable",
+            "pixel_decoder_layers": 1,
+            "pixel_decoder_ffn_channels": 32,
+            "similarity": True,
+        },
+        "criterion": {"points": 64, "similarity": 0.5},
+        "optimizer": {
+            "rate": 0.001,
+            "freeze_norm": True,
+            "decay_at": [0.5],
+            "bf16": False,
+            "warmup_steps": 0,
+        },
+        "data": {
+            "size": [64, 96],
+            "scales": [0.5, 1.0],
+            "workers": 0,
+            "sources": {
+                "videos": {"kind": "youtube_vis", "annotations": str(tmp_path / "vis.json")},
+                "coco": {"kind": "photographs", "folder": str(tmp_path / "coco"), "split": "all"},
+                "davis": {"kind": "davis", "folder": str(tmp_path / "davis"), "label": "dog"},
+            },
+        },
+        "stages": [
+            {
+                "until": 1.0,
+                "batch": 4,
+                "window_frames": 4,
+                "sub_clips": 2,
+                "random_sub_clips": 1,
+                "covered": 0.5,
+                "shares": {"videos": 1, "coco": 1, "davis": 1},
+            }
+        ],
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values))
+    torch.manual_seed(0)
+    trained = load_model(str(train_from_config(str(path), output=tmp_path / "run", progress=False))).model
+    start = Trainer(load_training_config(str(path)), tmp_path / "none", Peers()).model
+    moved = {
+        name
+        for (name, a), b in zip(trained.named_parameters(), start.parameters(), strict=True)
+        if not torch.allclose(a, b.half().float(), atol=1e-6)
+    }
+    for part in (
+        "backbone",
+        "pixel_decoder.layers",
+        "decoder.layers",
+        "decoder.similarity",
+        "decoder.class_head",
+    ):
+        assert any(name.startswith(part) for name in moved), part
+    norms = {
+        f"backbone.{name}"
+        for name, module in start.backbone.named_modules()  # type: ignore[attr-defined]
+        if isinstance(module, torch.nn.BatchNorm2d)
+    }
+    assert norms
+    assert not {name for name in moved if name.rsplit(".", 1)[0] in norms}, "frozen"
+    for name, tensor in trained.state_dict().items():
+        if "running" in name and name.startswith("backbone"):
+            assert torch.equal(tensor, start.state_dict()[name]), name
+
+
+def test_a_run_that_diverges_is_given_up_and_keeps_its_last_state(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MOST_SKIPPED", 2)
+    path = config(tmp_path, cache, steps=6, optimizer={**RUN["optimizer"], "rate": 0.0})  # type: ignore[dict-item]
+    train_from_config(path, output=tmp_path / "run", minutes=0.0, progress=False)
+    before = (tmp_path / "run" / "state.pt").read_bytes()
+    monkeypatch.setattr(
+        Trainer, "losses", lambda self, *_: {"label.video.0": next(self.model.parameters()).sum() * torch.nan}
+    )
+    with pytest.raises(
+        ModelError, match="training has diverged: at step 2 no gradient was finite for 2 steps"
+    ):
+        train_from_config(path, output=tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "state.pt").read_bytes() == before
+
+
+def test_the_rate_may_fall_by_steps() -> None:
+    settings = OptimizerConfig(rate=1.0, warmup_steps=10, decay_at=(0.5, 0.75))
+    rates = [rate_at(step, 100, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[10:] == pytest.approx([1.0] * 40 + [0.1] * 25 + [0.01] * 25)
 
 
 def test_a_config_extends_another_and_never_itself(tmp_path: Path, cache: Path) -> None:
@@ -316,6 +445,7 @@ def test_a_config_extends_another_and_never_itself(tmp_path: Path, cache: Path) 
         ({"data": {"size": [64, 96], "scales": []}}, "data: scales must name at least one"),
         ({"data": {"size": [64, 96], "scales": [0.4]}}, "leave each side at least 32"),
         ({"stages": [stage(covered=1.5)]}, r"covered must be in \[0, 1\]"),
+        ({"optimizer": {"decay_at": [1.0]}}, r"decay_at must name shares in \(0, 1\)"),
         ({"picture_steps": -1}, "picture_steps must not be negative"),
         ({"data": {"size": [64, 90]}}, "data: size must be two multiples of 32"),
         ({"world": {"seeds": [3]}}, r"data\.sources\.world\.synthetic\.seeds"),
