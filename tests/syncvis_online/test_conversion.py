@@ -166,6 +166,7 @@ def test_in_single_precision_hardly_any_query_is_told_apart(
     injected, differences = in_single_precision(pair, size, inject=False)
     share = injected.flipped / injected.bits
     record_property("flipped_mask_bits", share)
+    print(f"{size}: {injected.flipped} of {injected.bits} bits of attention masks flipped, {share:.2e}")
     assert share < 1e-3
     for difference in differences:
         same = (difference.flatten(2).amax(-1) < 1e-4).float().mean()

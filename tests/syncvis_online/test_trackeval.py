@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from trackeval.metrics import CLEAR, HOTA, Identity, TrackMAP
 
-from syncvis_online.evaluation.average_precision import tube_average_precision
+from syncvis_online.evaluation.average_precision import AREAS, tube_average_precision
 from syncvis_online.evaluation.hota import hota_counts
 from syncvis_online.evaluation.identity import identity_counts
-from syncvis_online.evaluation.overlaps import class_overlaps
 from syncvis_online.evaluation.tubes import VideoResult, area
+from syncvis_online.types import decode_mask, encode_mask
 from tests.syncvis_online.tube_data import random_video
 
-AREAS = {"small": (0.0, 90.0), "medium": (90.0, 110.0), "large": (110.0, 1e10)}
+BANDS = {"small": (0.0, 90.0), "medium": (90.0, 110.0), "large": (110.0, 1e10)}
 """Bands that the small boxes of the test fall into; the evaluation's are YouTube-VIS's."""
 
 
@@ -66,33 +66,66 @@ def with_false_alarms(rng: np.random.Generator) -> list[VideoResult]:
     return [*mixed, replace(mixed[0], ground_truth=())]
 
 
-SETS = [as_they_are, with_swaps, with_misses_and_empty_frames, with_false_alarms]
+def with_many_tracks(rng: np.random.Generator) -> list[VideoResult]:
+    """More than ten tracks of a class in one video: what AR1 and AR10 leave out."""
+    videos = []
+    for _ in range(2):
+        parts = [random_video(rng, labels=("person",)) for _ in range(6)]
+        truth = [
+            replace(t, track_id=100 * i + t.track_id) for i, p in enumerate(parts) for t in p.ground_truth
+        ]
+        found = [replace(t, track_id=100 * i + t.track_id) for i, p in enumerate(parts) for t in p.predicted]
+        videos.append(replace(parts[0], ground_truth=tuple(truth), predicted=tuple(found)))
+    assert all(len(video.predicted) > 10 for video in videos)
+    return videos
+
+
+SETS = [as_they_are, with_swaps, with_misses_and_empty_frames, with_false_alarms, with_many_tracks]
 Build = Callable[[np.random.Generator], list[VideoResult]]
 
 
 def by_frame(results: list[VideoResult], metric: Any) -> dict[str, Any]:
-    """A metric of TrackEval's over all classes of all videos, counts combined."""
+    """A metric of TrackEval's over all classes of all videos, counts combined; masks are decoded and compared here."""
     parts: dict[str, dict[str, Any]] = {}
-    for i, overlaps in enumerate(class_overlaps(results)):
-        data = {
-            "num_timesteps": len(overlaps.frames),
-            "num_gt_ids": overlaps.objects,
-            "num_tracker_ids": overlaps.tracks,
-            "num_gt_dets": sum(len(f.truth) for f in overlaps.frames),
-            "num_tracker_dets": sum(len(f.predicted) for f in overlaps.frames),
-            "gt_ids": [f.truth for f in overlaps.frames],
-            "tracker_ids": [f.predicted for f in overlaps.frames],
-            "similarity_scores": [f.iou for f in overlaps.frames],
-        }
-        parts[str(i)] = metric.eval_sequence(data)
+    for i, result in enumerate(results):
+        for label in sorted(result.labels):
+            truth = [t for t in result.ground_truth if t.label == label]
+            found = [t for t in result.predicted if t.label == label]
+            length = max((len(t.masks) for t in (*truth, *found)), default=0)
+            frames = [(_present(truth, t), _present(found, t)) for t in range(length)]
+            data = {
+                "num_timesteps": length,
+                "num_gt_ids": len(truth),
+                "num_tracker_ids": len(found),
+                "num_gt_dets": sum(len(a) for a, _ in frames),
+                "num_tracker_dets": sum(len(b) for _, b in frames),
+                "gt_ids": [np.array([k for k, _ in a], dtype=int) for a, _ in frames],
+                "tracker_ids": [np.array([k for k, _ in b], dtype=int) for _, b in frames],
+                "similarity_scores": [_ious([m for _, m in a], [m for _, m in b]) for a, b in frames],
+            }
+            parts[f"{i} {label}"] = metric.eval_sequence(data)
     combined: dict[str, Any] = metric.combine_sequences(parts)
     return combined
 
 
-def track_map(results: list[VideoResult]) -> dict[str, Any]:
+def _present(tubes: Sequence[Any], t: int) -> list[tuple[int, np.ndarray]]:
+    return [(k, decode_mask(tube.masks[t])) for k, tube in enumerate(tubes) if tube.masks[t] is not None]
+
+
+def _ious(truth: list[np.ndarray], found: list[np.ndarray]) -> np.ndarray:
+    table = np.zeros((len(truth), len(found)))
+    for i, a in enumerate(truth):
+        for j, b in enumerate(found):
+            table[i, j] = (a & b).sum() / (a | b).sum()
+    return table
+
+
+def track_map(
+    results: list[VideoResult], bands: Mapping[str, tuple[float, float]], most: int = 100
+) -> dict[str, Any]:
     """TrackMAP with bands of areas, YouTube-VIS's thresholds, classes averaged."""
-    bands = {"AREA_RANGES": [list(b) for b in AREAS.values()], "AREA_RANGE_LABELS": list(AREAS)}
-    metric = TrackMAP({**bands, "USE_TIME_RANGES": False, "MAX_DETECTIONS": 100, "PRINT_CONFIG": False})
+    areas_of = {"AREA_RANGES": [list(b) for b in bands.values()], "AREA_RANGE_LABELS": list(bands)}
+    metric = TrackMAP({**areas_of, "USE_TIME_RANGES": False, "MAX_DETECTIONS": most, "PRINT_CONFIG": False})
     by_class = {}
     for label in sorted(set().union(*(r.labels for r in results))):
         parts = {}
@@ -142,15 +175,47 @@ def test_hota_idf1_and_switches(build: Build, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_average_precision(build: Build, seed: int) -> None:
     results = build(np.random.default_rng(seed))
-    theirs, ours = track_map(results), tube_average_precision(results, AREAS)
+    theirs, ours = track_map(results, BANDS), tube_average_precision(results, BANDS)
     assert ours["AP"] == pytest.approx(float(np.mean(theirs["AP_all"])), abs=1e-6)
     assert ours["AP50"] == pytest.approx(float(theirs["AP_all"][0]), abs=1e-6)
     assert ours["AP75"] == pytest.approx(float(theirs["AP_all"][5]), abs=1e-6)
-    for band in AREAS:
+    check_bands(ours, theirs, BANDS)
+    for most in (1, 10):
+        recall = track_map(results, BANDS, most)["AR_all"]
+        assert ours[f"AR{most}"] == pytest.approx(float(np.mean(recall)), abs=1e-6)
+
+
+def check_bands(ours: dict[str, Any], theirs: dict[str, Any], bands: Mapping[str, Any]) -> None:
+    for band in bands:
         expected = float(np.mean(theirs[f"AP_{band}"]))
-        assert (-1.0 if ours["by_area"][band] is None else ours["by_area"][band]) == pytest.approx(
-            expected, abs=1e-6
+        said = ours["by_area"][band]
+        assert (-1.0 if said is None else said) == pytest.approx(expected, abs=1e-6), band
+
+
+def enlarged(result: VideoResult, factor: int) -> VideoResult:
+    """The same with every pixel as a square of `factor` pixels a side."""
+
+    def larger(masks: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            None if m is None else encode_mask(decode_mask(m).repeat(factor, 0).repeat(factor, 1))
+            for m in masks
         )
+
+    return replace(
+        result,
+        ground_truth=tuple(replace(t, masks=larger(t.masks)) for t in result.ground_truth),
+        predicted=tuple(replace(t, masks=larger(t.masks)) for t in result.predicted),
+    )
+
+
+def test_average_precision_in_the_bands_of_youtube_vis() -> None:
+    """Objects of 12,000, 20,000 and 75,000 pixels."""
+    assert AREAS == {"small": (0, 128**2), "medium": (128**2, 256**2), "large": (256**2, 1e10)}
+    rng = np.random.default_rng(0)
+    results = [enlarged(random_video(rng), factor) for factor in (10, 13, 25, 13, 10, 25)]
+    theirs, ours = track_map(results, AREAS), tube_average_precision(results)
+    assert len({ours["by_area"][band] for band in AREAS}) == 3, "each band says something of its own"
+    check_bands(ours, theirs, AREAS)
 
 
 def test_the_sets_hold_what_they_are_for() -> None:
