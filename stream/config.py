@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from stream.errors import ConfigError
 from stream.sources.base import SourceOptions
+from stream.types import Policy
 from syncvis_online.validation import first_problems, read_yaml
 
 
@@ -59,12 +60,21 @@ class PipelineConfig(_Section):
     """`ring_frames`: the frames of a camera that may wait for the engine (default: twice the stride, at least
     2).
 
-    `max_gap_s`: a longer pause between two frames is a discontinuity. `stride`: a new window starts every so
+    `max_gap_s`: a longer pause between two frames is a gap, as is a reconnect. `on_gap`, `on_resize`, `on_cut` (another
+    scene, by `cut_difference`: the mean change of pixel values) and `on_stale` (the picture moves again after it was
+    frozen for `stale_s`) say what becomes of identities: keep (no time has passed), age (it has: what was not seen for
+    long is retired) or reset (all are new). `stride`: a new window starts every so
     many frames (default: the model's), 1 to the model's window.
     """
 
     ring_frames: Annotated[int, Field(ge=1, le=1024)] | None = None
     max_gap_s: Seconds = 1.0
+    on_gap: Policy = "age"
+    on_resize: Policy = "age"
+    on_cut: Policy = "reset"
+    on_stale: Policy = "age"
+    cut_difference: Annotated[float, Field(gt=0, le=255)] = 40.0
+    stale_s: Seconds = 2.0
     stride: Annotated[int, Field(ge=1)] | None = None
 
 

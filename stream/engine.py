@@ -86,10 +86,12 @@ class TorchEngine:
         features = [camera.features[frame.seq] for frame in window.frames]
         times = [frame.captured_at_s for frame in window.frames]
         height, width, _ = newest.image.shape
+        if window.after:
+            camera.state = self._tracker.after_break(camera.state, window.policy, times[0])
         answer = self._tracker.answer(features, times, window.answers, camera.state, (height, width))
         camera.state = answer.state
         self._ledger.given(newest.camera, answer.state.next_id)
-        flags = ("gap",) if window.discontinuity else ()
+        flags = (window.after,) if window.after in ("gap", "resize") else ()
         answered = window.frames[-window.answers :]
         frames = tuple(
             _tracked(frame, tracks, flags if i == 0 else ())
@@ -135,7 +137,7 @@ def _tracked(frame: Frame, tracks: tuple[Track, ...], flags: tuple[str, ...]) ->
         clock=frame.clock,
         tracks=tracks,
         image=frame.image,
-        flags=flags,
+        flags=(*flags, *frame.flags),
     )
 
 

@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from stream.config import PipelineConfig
 from stream.errors import ConfigError, SyncVISError
 from stream.hub import Hub
+from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
 from stream.scheduler import EngineFailure, Scheduler
 from stream.statistics import CameraStatistics, CameraStatus
@@ -79,9 +80,20 @@ class CameraPipeline:
         engine = scheduler.engine
         stride = settings.stride or engine.stride
         try:
-            self._windows = RollingWindows(engine.window_frames, stride, max_gap_s=settings.max_gap_s)
+            self._windows = RollingWindows(
+                engine.window_frames,
+                stride,
+                max_gap_s=settings.max_gap_s,
+                policies={
+                    "gap": settings.on_gap,
+                    "resize": settings.on_resize,
+                    "cut": settings.on_cut,
+                    "stale": settings.on_stale,
+                },
+            )
         except ValueError as error:
             raise ConfigError(f"pipeline.stride: {error}") from error
+        self._watch = PictureWatch(cut_difference=settings.cut_difference, stale_s=settings.stale_s)
         self._ring: RingBuffer[_Received] = RingBuffer(
             settings.ring_frames or max(2, 2 * stride),
             lossless=not source.paced,
@@ -154,12 +166,16 @@ class CameraPipeline:
             self._statistics.ring_fill(self._ring.fill_ratio)
             self._statistics.stage("queue", time.monotonic() - received.at_monotonic_s)
             self._in_work[received.frame.seq] = received
-            window = self._windows.push(received.frame)
+            window = self._windows.push(self._flagged(received.frame))
             if window is not None:
                 await self._answer(window)
         tail = self._windows.flush()
         if tail is not None:
             await self._answer(tail)
+
+    def _flagged(self, frame: Frame) -> Frame:
+        flag = self._watch.look(frame)
+        return frame if flag is None else replace(frame, flags=(*frame.flags, flag))
 
     async def _answer(self, window: Window) -> None:
         started = time.monotonic()

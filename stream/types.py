@@ -18,13 +18,22 @@ Clock = Literal["rtcp", "arrival", "media"]
 was decoded, or (files read as fast as possible) the media's own time added to the start of reading."""
 
 
+Break = Literal["gap", "resize", "cut", "stale"]
+"""Why a frame does not go on from the one before: a reconnect or a long pause, another picture size, another scene, or
+the end of a frozen picture."""
+
+Policy = Literal["keep", "age", "reset"]
+"""What a break does to identities: they go on as if no time had passed; time has passed for them; all are new."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One decoded picture of one camera.
 
     `seq` counts the frames of this camera from 0 and never goes back, also across reconnects; `pts` is in
     `time_base` units; `captured_at_s` is Unix time in seconds; `image` has shape (H, W, 3), RGB, uint8, and is
-    never written to. `discontinuity` is true for the first frame after a reconnect or a change of picture size.
+    never written to. `discontinuity` is true for the first frame after a reconnect. `flags`: what its
+    picture says of itself ("cut", "stale").
     """
 
     camera: str
@@ -35,26 +44,29 @@ class Frame:
     image: Image = field(repr=False, compare=False)
     clock: Clock = "arrival"
     discontinuity: bool = False
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """The frames that one run of the decoder sees, oldest first (1 to Ts of them).
 
-    `answers` is how many of the newest frames get their answer from this window. `discontinuity` is true when
-    the window is the first after one; no window spans one.
+    `answers` is how many of the newest frames get their answer from this window. `after` is the break that it is the
+    first window after, and `policy` what that does to identities; no window spans a break.
     """
 
     frames: tuple[Frame, ...]
     answers: int
-    discontinuity: bool = False
+    after: Break | None = None
+    policy: Policy = "age"
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedFrame:
     """What subscribers get: a frame's identity and time, its picture, and the tracks on it.
 
-    `flags` are words that subscribers may show, e.g. "gap" for the first frame after a discontinuity.
+    `flags` are words that subscribers may show: "gap" and "resize" on the first frame after such a break, "cut" on the
+    first frame of another scene, "stale" while the picture is frozen.
     `published_at_s` is Unix time in seconds, set when the hub hands the frame out.
     """
 

@@ -7,8 +7,9 @@ frames say (`captured_at_s`).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
-from stream.types import Frame, Window
+from stream.types import Break, Frame, Policy, Window
 
 
 class RollingWindows:
@@ -19,13 +20,21 @@ class RollingWindows:
     - Before Ts frames are there, and after a discontinuity, a window holds the frames there are (1 to Ts).
     - No window spans a discontinuity. Frames still unanswered then, and at the end, come in a short tail.
 
-    A discontinuity is a frame that says so, another picture size, a captured time that jumps ahead by more
-    than `max_gap_s` seconds, or one that goes back (where the clock changes from arrival to the camera's own,
-    only one that goes back by more than `max_gap_s`). A stride above Ts would leave frames unanswered and is
+    A discontinuity (`Break`) is a frame that says so or a captured time that jumps ahead by more than `max_gap_s`
+    seconds, or goes back (where the clock changes from arrival to the camera's own, only by more than `max_gap_s`): a
+    gap; another picture size; a frame flagged "cut"; and the first one after frames flagged "stale". `policies` says
+    what each does to identities ("age" where it does not). A stride above Ts would leave frames unanswered and is
     refused with ValueError.
     """
 
-    def __init__(self, window_frames: int, stride: int = 1, *, max_gap_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        window_frames: int,
+        stride: int = 1,
+        *,
+        max_gap_s: float = 1.0,
+        policies: Mapping[Break, Policy] | None = None,
+    ) -> None:
         if window_frames < 1:
             raise ValueError(f"a window holds at least one frame, not {window_frames}")
         if not 1 <= stride <= window_frames:
@@ -38,8 +47,9 @@ class RollingWindows:
         self.stride = stride
         self.max_gap_s = max_gap_s
         self._frames: deque[Frame] = deque(maxlen=window_frames)
+        self._policies = policies or {}
         self._unanswered = 0
-        self._after_discontinuity = False
+        self._after: Break | None = None
 
     def push(self, frame: Frame) -> Window | None:
         """Add the newest frame; the window that is now due, or None.
@@ -48,10 +58,11 @@ class RollingWindows:
         and with a longer stride the new frame alone completes no window: so one push never makes two windows.
         """
         due: Window | None = None
-        if self._is_discontinuity(frame):
+        found = self._break_before(frame)
+        if found is not None:
             due = self.flush()
             self._frames.clear()
-            self._after_discontinuity = True
+            self._after = found
         self._frames.append(frame)
         self._unanswered += 1
         return self.flush() if self._unanswered == self.stride else due
@@ -60,19 +71,24 @@ class RollingWindows:
         """The window that answers all frames not answered yet, or None when there are none."""
         if not self._unanswered:
             return None
-        window = Window(tuple(self._frames), self._unanswered, self._after_discontinuity)
+        after, self._after = self._after, None
+        policy = self._policies.get(after, "age") if after else "age"
+        window = Window(tuple(self._frames), self._unanswered, after, policy)
         self._unanswered = 0
-        self._after_discontinuity = False
         return window
 
-    def _is_discontinuity(self, frame: Frame) -> bool:
+    def _break_before(self, frame: Frame) -> Break | None:
+        last = self._frames[-1] if self._frames else None
+        if last is not None and frame.image.shape != last.image.shape:
+            return "resize"
         if frame.discontinuity:
-            return True
-        if not self._frames:
-            return False
-        last = self._frames[-1]
-        if frame.image.shape != last.image.shape:
-            return True
+            return "gap"
+        if last is None:
+            return None
         step_s = frame.captured_at_s - last.captured_at_s
         most_back_s = 0.0 if frame.clock == last.clock else self.max_gap_s
-        return step_s > self.max_gap_s or step_s < -most_back_s
+        if step_s > self.max_gap_s or step_s < -most_back_s:
+            return "gap"
+        if "cut" in frame.flags:
+            return "cut"
+        return "stale" if "stale" in last.flags and "stale" not in frame.flags else None

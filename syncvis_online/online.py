@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -78,6 +78,19 @@ class OnlineTracker:
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen yet."""
         return self.slots.initial_state()
+
+    def after_break(
+        self, state: TrackerState, policy: Literal["keep", "age", "reset"], now_s: float
+    ) -> TrackerState:
+        """The state with which a stream goes on at `now_s`, after a break in it.
+
+        "keep": as if no time had passed since the newest frame before; "age": as it is, so that what was not seen for
+        too long is retired; "reset": every slot free. Ids go on in each case.
+        """
+        if policy == "reset":
+            fresh = self.initial_state()
+            return replace(fresh, next_id=state.next_id, out_of_slots=state.out_of_slots)
+        return state.shifted(now_s - state.now_s) if policy == "keep" and np.isfinite(state.now_s) else state
 
     def prepare(self, image: Image) -> torch.Tensor:
         """A picture (H, W, 3) uint8 RGB, any size, as the encoder wants it: (1, 3, H', W') uint8."""

@@ -123,6 +123,17 @@ class TrackerState:
         confirmed: NDArray[np.bool_] = self.track_ids != FREE
         return confirmed
 
+    def shifted(self, seconds: float) -> TrackerState:
+        """All that happened, so much later: for a pause that is not to count."""
+        memory = self.memory and replace(self.memory, written_s=self.memory.written_s + seconds)
+        return replace(
+            self,
+            born_s=self.born_s + seconds,
+            last_seen_s=self.last_seen_s + seconds,
+            now_s=self.now_s + seconds,
+            memory=memory,
+        )
+
     def to_bytes(self) -> bytes:
         """The whole state in safetensors' format: `from_bytes` gives it back, bit for bit."""
         arrays = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -83,7 +85,7 @@ def test_the_first_window_after_a_discontinuity_says_so(frames: list[Frame], siz
     starts = {f.seq for f in frames if f.discontinuity or (f.seq and breaks(frames[f.seq - 1], f))}
     for window in run(frames, *sizes):
         newly = {frame.seq for frame in window.frames[-window.answers :]}
-        assert window.discontinuity == bool(newly & starts)
+        assert bool(window.after) == bool(newly & starts)
 
 
 def test_with_stride_one_every_push_is_answered_at_once() -> None:
@@ -105,10 +107,32 @@ def test_a_change_of_clock_is_no_step_back_in_time() -> None:
     assert len(window.frames) == 2
     window = windows.push(make_frame(2, at_s=9.8, clock="rtcp"))
     assert window is not None
-    assert window.discontinuity
+    assert window.after == "gap"
 
 
 @pytest.mark.parametrize(("window_frames", "stride"), [(0, 1), (3, 0), (3, 4)])
 def test_a_stride_outside_the_window_is_refused(window_frames: int, stride: int) -> None:
     with pytest.raises(ValueError, match=r"stride|window"):
         RollingWindows(window_frames, stride)
+
+
+def test_each_break_is_named_and_has_its_policy() -> None:
+    small, large = np.zeros((4, 6, 3), np.uint8), np.zeros((8, 6, 3), np.uint8)
+    frames = [
+        make_frame(0, at_s=0.0, image=small),
+        make_frame(1, at_s=0.1, image=large, discontinuity=True),
+        make_frame(2, at_s=0.2, image=large, discontinuity=True),
+        make_frame(3, at_s=5.0, image=large),
+        replace(make_frame(4, at_s=5.1, image=large), flags=("cut",)),
+        replace(make_frame(5, at_s=5.2, image=large), flags=("stale",)),
+        replace(make_frame(6, at_s=5.3, image=large), flags=("stale",)),
+        make_frame(7, at_s=5.4, image=large),
+        make_frame(8, at_s=5.5, image=large),
+    ]
+    windows = RollingWindows(2, 1, max_gap_s=1.0, policies={"cut": "reset", "gap": "keep"})
+    said = [windows.push(frame) for frame in frames]
+    assert [w and w.after for w in said] == [None, "resize", "gap", "gap", "cut", None, None, "stale", None]
+    assert [w and w.policy for w in said] == [
+        "age", "age", "keep", "keep", "reset", "age", "age", "age", "age",
+    ]  # fmt: skip
+    assert [w and len(w.frames) for w in said] == [1, 1, 1, 1, 1, 2, 2, 1, 2]
