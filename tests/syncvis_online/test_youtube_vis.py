@@ -121,7 +121,7 @@ def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: str, na
 def test_a_damaged_or_wrong_picture_is_named(tmp_path: Path) -> None:
     path = _write(tmp_path, _document())
     cv2.imwrite(str(tmp_path / "walk" / "00001.png"), np.zeros((HEIGHT, 8, 3), np.uint8))
-    (tmp_path / "walk" / "00002.png").write_bytes(b"no picture")
+    (tmp_path / "walk" / "00002.png").write_bytes(b"no picture, but it ends like one: IEND")
     (video,) = read_youtube_vis(path)
     frames = video.frames()
     next(frames)
