@@ -255,12 +255,15 @@ class Criterion:
         prediction (D, G, N, ...); maps (G, T, Cm, h, w), and `coarse` (G, T, Cm, S), the same at `size`.
         """
         present = targets.present().any(-1).cpu().numpy()  # (G, I)
+        with torch.no_grad():
+            masks = torch.einsum("dgnc,gtcs->dgnts", prediction.embeds.float(), coarse).flatten(-2)
+        valid = _coarse(targets.valid, size).flatten(1)
         cost = match_costs(
             prediction.logits,
-            torch.einsum("dgnc,gtcs->dgnts", prediction.embeds.float(), coarse).flatten(-2),
+            masks,
             targets.labels.clamp(min=0),
             _coarse(targets.masks, size).flatten(2),
-            _coarse(targets.valid, size).flatten(1),
+            valid,
             self.weights,
         )
         matched = np.stack(
@@ -273,7 +276,7 @@ class Criterion:
         shown = (matched >= 0) & present[np.arange(G)[None, :, None], matched.clip(min=0)]
         last = np.arange(D) == D - 1
         scale = self.config.frame if branch == "frame" else 1.0
-        counted = (matched >= 0) | ~self._ignored(prediction, coarse, size, targets)
+        counted = (matched >= 0) | ~_ignored(prediction.logits, masks, valid, targets.labelled)
         self._label_terms(losses, branch, prediction.logits, targets.labels, matched, shown, counted, scale)
         rows = _Rows()
         if self.config.auxiliary_pool == 1:
@@ -285,25 +288,6 @@ class Criterion:
             self._mask_rows(rows, prediction, pooled(maps), small, matched, shown & ~last[:, None, None])
         self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
         return matched
-
-    @torch.no_grad()
-    def _ignored(
-        self, prediction: BranchPrediction, coarse: Tensor, size: tuple[int, int], targets: Targets
-    ) -> NDArray[np.bool_]:
-        """Queries (D, G, N) whose mask lies mostly where nothing is known, or whose class is one that the clip does not
-        label: what they have found may well be there.
-        """
-        logits = prediction.logits
-        ignored = torch.zeros(logits.shape[:3], dtype=torch.bool, device=logits.device)
-        valid = _coarse(targets.valid, size).flatten(1)  # (G, T * S)
-        if not bool((valid == 1).all()):
-            inside = torch.einsum("dgnc,gtcs->dgnts", prediction.embeds.float(), coarse).flatten(-2) > 0
-            ignored |= inside.any(-1) & (2 * (inside * valid[:, None]).sum(-1) < inside.sum(-1))
-        if targets.labelled is not None:
-            named = targets.labelled[torch.arange(logits.shape[1])[:, None], logits[..., :-1].argmax(-1)]
-            ignored |= ~named
-        found: NDArray[np.bool_] = ignored.cpu().numpy()
-        return found
 
     def _mask_rows(
         self,
@@ -398,6 +382,22 @@ class Criterion:
         best = (-_sample(logits, drawn).abs()).topk(certain, dim=-1).indices
         uncertain = drawn.gather(2, best[..., None].expand(-1, -1, -1, 2))
         return torch.cat((uncertain, torch.rand(M, T, count - certain, 2, device=logits.device)), dim=2)
+
+
+@torch.no_grad()
+def _ignored(logits: Tensor, masks: Tensor, valid: Tensor, labelled: Tensor | None) -> NDArray[np.bool_]:
+    """Queries (D, G, N) whose mask lies mostly where nothing is known, or whose class is one that the clip does not
+    label: what they have found may well be there. masks (D, G, N, P) logits, valid (G, P), labelled (G, K).
+    """
+    ignored = torch.zeros(logits.shape[:3], dtype=torch.bool, device=logits.device)
+    if not bool((valid == 1).all()):
+        inside = masks > 0
+        ignored |= inside.any(-1) & (2 * (inside * valid[:, None]).sum(-1) < inside.sum(-1))
+    if labelled is not None:
+        window = torch.arange(logits.shape[1], device=logits.device)[:, None]
+        ignored |= ~labelled[window, logits[..., :-1].argmax(-1)]
+    found: NDArray[np.bool_] = ignored.cpu().numpy()
+    return found
 
 
 def _pooled(features: FrameFeatures, targets: Targets, present: Tensor) -> Tensor:

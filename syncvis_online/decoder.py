@@ -264,12 +264,15 @@ class SynchronizedDecoder(nn.Module):
 
     def _both(self, f: Tensor, v: Tensor) -> LayerPrediction:
         """Predictions of both branches, f (B, T, N, C) and v (B, N, C)."""
-        frame, video = self.predict(f), self.predict(v)
+        return LayerPrediction(self.predict(f), self.predict(v), self._similarity(f, v))
+
+    def _similarity(self, f: Tensor, v: Tensor) -> Tensor | None:
+        """How alike each frame query and each video query are, (B, T, N, N); None where it is not learned."""
         if not self.config.similarity:
-            return LayerPrediction(frame, video)
+            return None
         of_frames, of_video = self.similarity_frame(self.norm(f)), self.similarity_video(self.norm(v))
-        scale = f.shape[-1] ** -0.5
-        return LayerPrediction(frame, video, scale * of_frames @ of_video[:, None].transpose(-1, -2))
+        similarity: Tensor = f.shape[-1] ** -0.5 * of_frames @ of_video[:, None].transpose(-1, -2)
+        return similarity
 
     def _tokens(self, features: FrameFeatures, level: int) -> tuple[Tensor, Tensor]:
         values = features.levels[level] + self.level_embedding[level]
@@ -344,20 +347,24 @@ class SynchronizedDecoder(nn.Module):
         all layers by themselves; then video queries, through layers of their own, over the frames' finished queries.
         """
         B, T, N, C = f.shape
-        frames = [f]
+        frames, said = [f], [self.predict(f)]
         for i, layer in enumerate(self._layers(self.layers)):
             keys, values = self._tokens(features, i % 3)
-            blocked = self._blocked_frames(self.predict(f).embeds, features, i % 3)
+            blocked = self._blocked_frames(said[-1].embeds, features, i % 3)
             keys, values = keys.flatten(0, 1), values.flatten(0, 1)
             f = layer.alone(f.flatten(0, 1), self.frame_position, keys, values, blocked).view(B, T, N, C)
             frames.append(f)
+            said.append(self.predict(f))
         values = f.flatten(1, 2)
         keys = (f + self.frame_position).flatten(1, 2)
         videos = [v]
         for layer in self._layers(self.video_layers):
             v = layer.alone(v, self.video_position, keys, values, None)
             videos.append(v)
-        predictions = tuple(self._both(*pair) for pair in zip(frames, videos, strict=True))
+        predictions = tuple(
+            LayerPrediction(frame, self.predict(video), self._similarity(queries, video))
+            for frame, queries, video in zip(said, frames, videos, strict=True)
+        )
         return DecoderOutput(predictions, v)
 
     def _video_only(self, features: FrameFeatures, v: Tensor) -> DecoderOutput:

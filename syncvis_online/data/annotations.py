@@ -51,8 +51,10 @@ def check_picture(file: Path, where: str) -> None:
             size = content.tell()
             content.seek(max(0, size - 4096))
             tail = content.read()
-    except OSError:
+    except FileNotFoundError:
         raise DataError(f"{where}: no such file: {file}") from None
+    except OSError as error:
+        raise DataError(f"{where}: {file}: {error.strerror}") from None
     if not size or (mark is not None and mark not in tail):
         raise DataError(f"{where}: the picture is cut off: {file}")
 

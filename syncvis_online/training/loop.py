@@ -330,7 +330,6 @@ def _steps(
             if records and pictures and trainer.step % pictures == 0:
                 picture = sample_picture(trainer.model, trainer.config.tracker, samples.example())
                 records.picture(trainer.step, picture)
-                trainer.train_mode()
             if trainer.peers.any(now > deadline):
                 break
             if first and now - saved > SAVE_EVERY_S:

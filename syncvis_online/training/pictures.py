@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from torch import nn
 
 from syncvis_online.checkpoint import Checkpoint
 from syncvis_online.colors import color_of
@@ -24,15 +23,16 @@ TINT = 0.55
 def sample_picture(model: SyncVIS, config: TrackerConfig, clip: Clip) -> Image:
     """What `config`'s tracker says of `clip` with the model as it is, (2 H + gap, T W + gaps, 3) uint8 RGB.
 
-    Colours are identities: those below are the tracker's ids. The model's mode is as before after it.
+    Colours are identities: those below are the tracker's ids. Each module's mode is as before after it.
     """
     device = next(model.parameters()).device
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
-        tracker = OnlineTracker(Checkpoint(_evaluating(model), config, {}), config, str(device))
+        tracker = OnlineTracker(Checkpoint(model.eval(), config, {}), config, str(device))
         answers = list(tracker.track_video(clip.images, FPS))
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     truth = [
         _tinted(image, ((i + 1, mask) for i, mask in enumerate(clip.masks[:, t])))
         for t, image in enumerate(clip.images)
@@ -42,12 +42,6 @@ def sample_picture(model: SyncVIS, config: TrackerConfig, clip: Clip) -> Image:
         for image, answer in zip(clip.images, answers, strict=True)
     ]
     return _grid([truth, said])
-
-
-def _evaluating(model: SyncVIS) -> SyncVIS:
-    evaluating: nn.Module = model.eval()
-    assert isinstance(evaluating, SyncVIS)
-    return evaluating
 
 
 def _tinted(image: Image, masks: Iterable[tuple[int, Mask]]) -> Image:
