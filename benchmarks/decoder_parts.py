@@ -30,12 +30,14 @@ from tqdm import tqdm
 
 from syncvis_online.checkpoint import load_model
 from syncvis_online.config import ModelConfig
-from syncvis_online.criterion import Criterion, CriterionConfig, Targets
+from syncvis_online.criterion import Criterion, CriterionConfig
 from syncvis_online.data.youtube_vis import GroundTruthTube
 from syncvis_online.evaluation.average_precision import tube_average_precision
+from syncvis_online.evaluation.run import write_result
 from syncvis_online.evaluation.tubes import PredictedTube, VideoResult
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
+from syncvis_online.targets import Targets
 from syncvis_online.training.config import OptimizerConfig
 from syncvis_online.training.loop import parameter_groups, rate_at
 from syncvis_online.training.objective import clip_loss, sub_clips
@@ -127,9 +129,7 @@ def encoded(model: SyncVIS, seeds: range, cache: Path) -> Videos:
     return Videos(together, np.stack(identities), labels)
 
 
-def batch_of(
-    videos: Videos, size: int, rng: np.random.Generator
-) -> tuple[FrameFeatures, Targets, list[Tensor]]:
+def batch_of(videos: Videos, size: int, rng: np.random.Generator) -> tuple[FrameFeatures, Targets]:
     """Random clips as features and targets."""
     count, frames = videos.identities.shape[:2]
     clips = [
@@ -141,7 +141,7 @@ def batch_of(
     for b, (_, mask, label) in enumerate(clips):
         masks[b, : len(label)], labels[b, : len(label)] = mask, label
     targets = Targets(masks, labels, torch.ones(size, FRAMES, h, w), LEAST_CELLS)
-    return videos.window([positions for positions, _, _ in clips]), targets, [mask for _, mask, _ in clips]
+    return videos.window([positions for positions, _, _ in clips]), targets
 
 
 def train(part: Part, base: ModelConfig, videos: Videos, seed: int, steps: int, batch: int) -> SyncVIS:
@@ -155,7 +155,7 @@ def train(part: Part, base: ModelConfig, videos: Videos, seed: int, steps: int, 
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, steps, settings) * group["scale"]
-        window, targets, _ = batch_of(videos, batch, rng)
+        window, targets = batch_of(videos, batch, rng)
         features = flattened(window)
         clips = sub_clips(FRAMES, part.sub_clip, 0, rng) if part.sub_clip else []
         loss = torch.stack(list(clip_loss(model, criterion, features, targets, clips).values())).sum()
@@ -267,17 +267,17 @@ def main() -> None:
         batch=options.batch,
     )
     jobs = [(name, seed) for seed in options.seeds for name in options.parts]
-    runs = []
+    runs: list[dict[str, object]] = []
+    budget = {"steps": options.steps, "batch": options.batch, "videos": options.videos}
+    parts = {name: asdict(part) for name, part in PARTS.items()}
     torch.set_num_threads(1)  # what forks after threads were used may hang
     with multiprocessing.get_context("fork").Pool(options.processes, maxtasksperchild=1) as pool:
         for run in pool.imap_unordered(work, jobs):
             print(json.dumps(run), flush=True)
             runs.append(run)
+            if options.json:  # after each run: what was done is kept when the rest is not
+                write_result(options.json, {"budget": budget, "parts": parts, "runs": runs})
     print(table(runs))
-    if options.json:
-        budget = {"steps": options.steps, "batch": options.batch, "videos": options.videos}
-        parts = {name: asdict(part) for name, part in PARTS.items()}
-        options.json.write_text(json.dumps({"budget": budget, "parts": parts, "runs": runs}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from syncvis_online.checkpoint import initialize_model, save_model
-from syncvis_online.criterion import Criterion, Targets
+from syncvis_online.criterion import Criterion
 from syncvis_online.errors import ModelError
 from syncvis_online.model import SyncVIS
+from syncvis_online.targets import Targets
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
 from syncvis_online.training.peers import Peers, launched_processes, spawn

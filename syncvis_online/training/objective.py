@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from syncvis_online.criterion import Assignments, Criterion, Targets
+from syncvis_online.criterion import Assignments, Criterion
 from syncvis_online.features import FrameFeatures
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
+from syncvis_online.targets import Targets
 
 
 def carried_loss(

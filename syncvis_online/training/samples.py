@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from syncvis_online.criterion import Targets
 from syncvis_online.data.clips import Clip
 from syncvis_online.data.clips_covered import cover
+from syncvis_online.targets import Targets
 from syncvis_online.training.config import StageConfig, TrainingConfig
 from syncvis_online.training.peers import Peers
 from syncvis_online.training.sources import open_sources

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from syncvis_online.criterion import Criterion, CriterionConfig, Targets, no_assignments
+from syncvis_online.criterion import Criterion, CriterionConfig, no_assignments
 from syncvis_online.decoder import BranchPrediction, DecoderOutput, LayerPrediction
 from syncvis_online.features import FrameFeatures
+from syncvis_online.targets import Targets
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
 from tests.syncvis_online.models import TINY, tiny_model
 

@@ -10,13 +10,14 @@ import torch
 
 from syncvis_online.checkpoint import Checkpoint
 from syncvis_online.config import TrackerConfig
-from syncvis_online.criterion import Criterion, CriterionConfig, Targets
+from syncvis_online.criterion import Criterion, CriterionConfig
 from syncvis_online.errors import DataError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.memory import Memory, QueryMemory
 from syncvis_online.model import SyncVIS
 from syncvis_online.online import OnlineTracker
 from syncvis_online.state import NEVER, SlotMemory, TrackerState
+from syncvis_online.targets import Targets
 from syncvis_online.training.objective import carried_loss
 from tests.syncvis_online.models import TINY, pictures, tiny_model
 
