@@ -5,8 +5,8 @@ Every term has a key of its own, "{term}.{branch}.{depth}". Training only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
@@ -96,7 +96,23 @@ def _coarse(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _pool(x: Tensor, side: int) -> Tensor:
     """Average the last two axes over cells of `side` a side."""
-    return F.avg_pool2d(x.flatten(0, -3), side).unflatten(0, x.shape[:-2])
+    return x if side == 1 else F.avg_pool2d(x.flatten(0, -3), side).unflatten(0, x.shape[:-2])
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Mask features (B, T, Cm, h', w') and targets on the cells on which all depths but the last are counted."""
+
+    maps: Tensor
+    targets: Targets
+
+    def frames(self, index: Sequence[int]) -> Pooled:
+        """Some of the frames."""
+        return Pooled(self.maps[:, list(index)], self.targets.frames(index))
+
+    def one_by_one(self) -> Pooled:
+        """Every frame as a window of its own, (B * T, ...)."""
+        return Pooled(self.maps.flatten(0, 1)[:, None], self.targets.one_by_one())
 
 
 class Criterion:
@@ -114,15 +130,18 @@ class Criterion:
         previous: Assignments | None = None,
         *,
         frame_terms: bool = True,
+        pooled: Pooled | None = None,
     ) -> tuple[dict[str, Tensor], Assignments]:
         """Loss terms (weighted) of windows (B, T), and the video branch's assignments after them.
 
-        `frame_terms`: those of the frame branch too, and of the similarity of both.
+        `frame_terms`: those of the frame branch too, and of the similarity of both. `pooled`: what `pooled` gives of
+        the windows, for a caller whose windows share frames.
         """
         B, T = features.mask_features.shape[:2]
         D, N = len(output.layers), output.video_queries.shape[1]
         losses: dict[str, Tensor] = {}
         maps, coarse = features.mask_features, features.level_masks[2].float()
+        small = pooled or self.pooled(maps, targets)
         frames = [p.frame for p in output.layers if p.frame is not None]
         if frames and frame_terms:  # a frame's own queries see a window of one frame, and start anew on each
             frame = BranchPrediction(
@@ -130,19 +149,23 @@ class Criterion:
                 torch.stack([p.embeds for p in frames]).flatten(1, 2),
             )
             one_by_one = (maps.flatten(0, 1)[:, None], coarse.flatten(0, 1)[:, None])
+            of_each = (targets.one_by_one(), small.one_by_one())
             fresh = no_assignments(D, B * T, N)
-            of_frames = self._branch(
-                losses, "frame", frame, *one_by_one, features.sizes[2], targets.one_by_one(), fresh
-            )
+            of_frames = self._branch(losses, "frame", frame, *one_by_one, features.sizes[2], *of_each, fresh)
         video = BranchPrediction(
             torch.stack([p.video.logits for p in output.layers]),
             torch.stack([p.video.embeds for p in output.layers]),
         )
         held = no_assignments(D, B, N) if previous is None else previous
-        held = self._branch(losses, "video", video, maps, coarse, features.sizes[2], targets, held)
+        held = self._branch(losses, "video", video, maps, coarse, features.sizes[2], targets, small, held)
         if self.config.similarity and frame_terms:
             self._similarity_terms(losses, output, of_frames.reshape(D, B, T, N), held, targets)
         return losses, held
+
+    def pooled(self, maps: Tensor, targets: Targets) -> Pooled:
+        """`maps` (B, T, Cm, h, w) and their targets as the depths before the last want them."""
+        pool = partial(_pool, side=self.config.auxiliary_pool)
+        return Pooled(pool(maps), replace(targets, masks=pool(targets.masks), valid=pool(targets.valid)))
 
     def _similarity_terms(
         self,
@@ -205,11 +228,13 @@ class Criterion:
         coarse: Tensor,
         size: tuple[int, int],
         targets: Targets,
+        small: Pooled,
         previous: Assignments,
     ) -> Assignments:
         """Match one branch and add its terms. D depths, G windows of T frames.
 
-        prediction (D, G, N, ...); maps (G, T, Cm, h, w), and `coarse` (G, T, Cm, S), the same at `size`.
+        prediction (D, G, N, ...); maps (G, T, Cm, h, w), and `coarse` (G, T, Cm, S), the same at `size`; `small`:
+        maps and targets for all depths but the last.
         """
         present = targets.present().any(-1).cpu().numpy()  # (G, I)
         with torch.no_grad():
@@ -236,13 +261,8 @@ class Criterion:
         counted = (matched >= 0) | ~_ignored(prediction.logits, masks, valid, targets.labelled)
         self._label_terms(losses, branch, prediction.logits, targets.labels, matched, shown, counted, scale)
         rows = _Rows()
-        if self.config.auxiliary_pool == 1:
-            self._mask_rows(rows, prediction, maps, targets, matched, shown)
-        else:
-            self._mask_rows(rows, prediction, maps, targets, matched, shown & last[:, None, None])
-            pooled = partial(_pool, side=self.config.auxiliary_pool)
-            small = Targets(pooled(targets.masks), targets.labels, pooled(targets.valid))
-            self._mask_rows(rows, prediction, pooled(maps), small, matched, shown & ~last[:, None, None])
+        self._mask_rows(rows, prediction, maps, targets, matched, shown & last[:, None, None])
+        self._mask_rows(rows, prediction, small.maps, small.targets, matched, shown & ~last[:, None, None])
         self._mask_terms(losses, branch, rows, D, scale, prediction.embeds)
         return matched
 

@@ -42,7 +42,8 @@ def match_costs(
     outside = valid[:, None] - targets  # counted cells that are not the instance
     cells = valid.sum(-1).clamp(min=1.0)[:, None, None]
     to = targets.transpose(-1, -2)
-    bce = (F.softplus(-masks) @ to + F.softplus(masks) @ outside.transpose(-1, -2)) / cells
+    if_inside = F.softplus(-masks)  # and softplus(x) = softplus(-x) + x
+    bce = (if_inside @ to + (if_inside + masks) @ outside.transpose(-1, -2)) / cells
     probability = masks.sigmoid() * valid[:, None]
     dice = 1 - (2 * (probability @ to) + 1) / (probability.sum(-1)[..., None] + targets.sum(-1)[:, None] + 1)
     total: NDArray[np.float32] = (

@@ -37,6 +37,8 @@ class StageConfig:
     spacings: tuple[int, ...] = (1, 2)
     covered: float = 0.0
     """Share of the clips in which instances go behind a board for some frames (`data/clips_covered.py`)."""
+    train_encoder: bool = True
+    """False: backbone and pixel decoder stay as they are, and only the decoder learns, in half the time a step."""
     sub_clips: int = 0
     random_sub_clips: int | None = 4
 

@@ -152,9 +152,10 @@ class Trainer:
     def losses(self, images: Tensor, targets: Targets, stride: int) -> dict[str, Tensor]:
         """Terms of the loss of one batch; images (B, F, 3, H, W)."""
         stage = self.config.stage_at(self.step)
-        features = self.model.encode(images.flatten(0, 1))
+        with torch.set_grad_enabled(stage.train_encoder):
+            features = self.model.encode(images.flatten(0, 1))
         pilot: dict[str, Tensor] = {}
-        if self.config.criterion.pilot:
+        if self.config.criterion.pilot and stage.train_encoder:
             index = torch.arange(images.shape[0] * images.shape[1], device=images.device)
             whole = features.windows(index.view(images.shape[:2]))
             pilot = self.criterion.pilot(whole, targets, self.model.decoder.predict)
@@ -173,6 +174,7 @@ class Trainer:
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         images = images.to(self.device)
         targets = targets.to(self.device)
+        self.train_mode()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * group["scale"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -202,15 +204,16 @@ class Trainer:
             )
 
     def train_mode(self) -> None:
-        """Ready to train; the backbone's batch normalisation stays as it is where the config says so."""
+        """Ready to train; what the config or its stage wants frozen stays as it is, running statistics too."""
         self.model.train()
-        if not self.config.optimizer.freeze_norm:
-            return
-        assert isinstance(self.model.backbone, nn.Module)
-        for module in self.model.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-                module.requires_grad_(False)
+        if not self.config.stage_at(self.step).train_encoder:
+            self.model.backbone.eval()
+            self.model.pixel_decoder.eval()
+        elif self.config.optimizer.freeze_norm:
+            for module in self.model.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+                    module.requires_grad_(False)
 
 
 def summary(terms: dict[str, Tensor]) -> dict[str, float]:
@@ -286,7 +289,6 @@ def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress:
         collate_fn=samples.collate,
         prefetch_factor=8 if config.data.workers else None,
     )
-    trainer.train_mode()
     with _fast_attention(trainer.device):
         _steps(trainer, samples, iter(loader), deadline, progress and peers.first)
     if peers.first:

@@ -37,13 +37,14 @@ def carried_loss(
     held: Assignments | None = None
     remembered: list[tuple[Tensor, Tensor, Tensor]] = []
     total: dict[str, Tensor] = {}
+    pooled = criterion.pooled(features.mask_features.unflatten(0, (B, F)), targets)
     for i in range(windows):
         index = list(range(i * stride, i * stride + window_frames))
         window = features.windows(base + torch.tensor(index, device=base.device))
         of_window = targets.frames(index)
         memory = Memory.stack(remembered) if remembered else None
         output = model.decode(window, model.carry(p, memory))
-        terms, held = criterion(window, output, of_window, held)
+        terms, held = criterion(window, output, of_window, held, pooled=pooled.frames(index))
         for key, value in terms.items():
             total[key] = total.get(key, 0.0) + value / windows
         answered = of_window.frames(range(window_frames - min(stride, window_frames), window_frames))
