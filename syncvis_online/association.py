@@ -1,68 +1,248 @@
 """How a window's video queries become those of the windows before: which query answers for which slot.
 
-One interface, two ways so far. `propagate`: the queries themselves are carried (GenVIS), so slot j is query j.
-`cosine`: every window starts from the learned queries, and slots find their queries by similarity (MinVIS, Huang et
-al., NeurIPS 2022), which needs no training on video. Knows nothing of scores, masks and the life of a slot.
+One interface. `propagate` carries the queries themselves (GenVIS), so slot j is query j; `propagate_iou` (ours) carries
+them too, and where a query is no longer on what it was on, the identity follows the mask. The others start every
+window from the learned queries, and slots find theirs among what comes out: by similarity (`cosine`, MinVIS), by the
+overlap of masks on a frame that both windows hold (`iou`, as clips are stitched in IFC and VisTR), by similarity and
+the layout of the objects together (`graph`, GMP-VIS). Knows nothing of the life of a slot.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, quadratic_assignment
 from torch import Tensor
 
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
 
+NONE = -1
+"""In an assignment: no query answers for the slot."""
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is compared: `queries` (N, C) and mask embeddings `embeds` (N, Cm) of slots, or of a window's queries."""
+
+    queries: Tensor
+    embeds: Tensor
+
+    def masks(self, maps: Tensor, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Those of some rows (M,) on a frame with mask features (Cm, h, w): (M, h, w)."""
+        embeds = self.embeds[torch.from_numpy(rows).to(maps.device)]
+        inside: NDArray[np.bool_] = (torch.einsum("nc,chw->nhw", embeds, maps) > 0).cpu().numpy()
+        return inside
+
 
 class Association(Protocol):
     """Called once before and once after a window is decoded."""
-
-    carries_free: bool
-    """Whether a free slot, too, keeps the query that answered for it; else it starts each window as learned."""
 
     def start(self, model: SyncVIS, carried: Tensor, memory: Memory | None) -> Tensor:
         """v0 (B, N, C) of B windows from the queries that their slots hold (B, N, C), and from their memory."""
         ...
 
-    def assign(self, carried: Tensor, decoded: Tensor) -> NDArray[np.int64]:
-        """The row of `decoded` (N, C), v after the window, that answers for each slot; `carried` (N, C) as before."""
+    def assign(
+        self, slots: Side, found: Side, held: NDArray[np.bool_], confidence: NDArray[np.float32], maps: Tensor
+    ) -> NDArray[np.int64]:
+        """The query of the window that answers for each slot, or NONE, (N,); each query at most once.
+
+        `slots`: of when each was last seen; `found`: of the window; `held` (N,): slots that hold an object;
+        `confidence` (N,): of the window's queries; `maps` (Cm, h, w): mask features of the newest frame that the window
+        before held too, or of this window's first.
+        """
         ...
 
 
 class Propagate:
     """v0 = p + W_v p + z; slot j is query j."""
 
-    carries_free = False
-
     def start(self, model: SyncVIS, carried: Tensor, memory: Memory | None) -> Tensor:
         """See `Association`."""
         return model.carry(carried, memory)
 
-    def assign(self, carried: Tensor, decoded: Tensor) -> NDArray[np.int64]:
+    def assign(
+        self, slots: Side, found: Side, held: NDArray[np.bool_], confidence: NDArray[np.float32], maps: Tensor
+    ) -> NDArray[np.int64]:
         """See `Association`."""
-        return np.arange(len(decoded))
+        return np.arange(len(held))
 
 
-class Cosine:
-    """v0 = q + W_v q of the learned queries; the pairs of slots and queries with the largest sum of cosines."""
-
-    carries_free = True
+class _Matched:
+    """v0 = q + W_v q of the learned queries; pairs are found after the window."""
 
     def start(self, model: SyncVIS, carried: Tensor, memory: Memory | None) -> Tensor:
         """See `Association`."""
         return model.carry(model.decoder.video_query.expand_as(carried))
 
-    def assign(self, carried: Tensor, decoded: Tensor) -> NDArray[np.int64]:
+    def assign(
+        self, slots: Side, found: Side, held: NDArray[np.bool_], confidence: NDArray[np.float32], maps: Tensor
+    ) -> NDArray[np.int64]:
+        """See `Association`: pairs for the slots that hold an object; free slots take the queries that are left."""
+        order = np.full(len(held), NONE)
+        rows = np.flatnonzero(held)
+        if rows.size:
+            pairs = self.pairs(slots, found, rows, maps)
+            order[rows[pairs[:, 0]]] = pairs[:, 1]
+        _give_the_rest(order, held, confidence)
+        return order
+
+    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
+        """(M, 2): places in `rows`, which are the slots that hold an object, and queries."""
+        raise NotImplementedError
+
+
+def _give_the_rest(
+    order: NDArray[np.int64], held: NDArray[np.bool_], confidence: NDArray[np.float32]
+) -> None:
+    """Give the most confident of the queries that answer for none to the free slots, its own to each if it can be."""
+    left = np.setdiff1d(np.arange(len(order)), order)
+    left = left[np.argsort(-confidence[left], kind="stable")][: np.count_nonzero(~held)]
+    own = left[~held[left]]
+    order[own] = own
+    order[~held & (order == NONE)] = np.setdiff1d(left, own)
+
+
+class Cosine(_Matched):
+    """The pairs of slots and queries with the largest sum of cosines (MinVIS, Huang et al., NeurIPS 2022)."""
+
+    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
+        """See `_Matched`."""
+        alike = _cosines(slots.queries[torch.from_numpy(rows)], found.queries)
+        return _best_pairs(alike)
+
+
+class Overlap(_Matched):
+    """The pairs with the largest sum of mask IoU on one frame (IFC, Hwang et al., NeurIPS 2021, section 3.3).
+
+    A slot whose mask no query's overlaps by at least `least` has no pair.
+    """
+
+    least = 0.1
+
+    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
+        """See `_Matched`."""
+        overlap = mask_ious(slots.masks(maps, rows), found.masks(maps, np.arange(len(found.embeds))))
+        pairs = _best_pairs(overlap)
+        return pairs[overlap[pairs[:, 0], pairs[:, 1]] >= self.least]
+
+
+class PropagateOverlap(Propagate):
+    """Carried queries, checked on a frame that both windows hold.
+
+    Where objects that look alike cross, a carried query may change over to the other one; its new mask on the shared
+    frame shows it. Each slot that holds an object goes to the likely query whose mask there is the most like its own
+    of before, its own query having a head start.
+    """
+
+    head_start = 0.2
+    """Added to the IoU of a slot with its own query."""
+    likely = 0.2
+    """Confidence from which another query can take a slot over."""
+
+    def assign(
+        self, slots: Side, found: Side, held: NDArray[np.bool_], confidence: NDArray[np.float32], maps: Tensor
+    ) -> NDArray[np.int64]:
         """See `Association`."""
-        a, b = (torch.nn.functional.normalize(x.float(), dim=-1) for x in (carried, decoded))
-        rows, columns = linear_sum_assignment((a @ b.T).cpu().numpy(), maximize=True)
-        found: NDArray[np.int64] = columns[np.argsort(rows)]
-        return found
+        order = np.full(len(held), NONE)
+        rows = np.flatnonzero(held)
+        if rows.size:
+            alike = np.zeros((len(rows), len(held)))
+            asked = np.flatnonzero(confidence >= self.likely)
+            alike[:, asked] = mask_ious(slots.masks(maps, rows), found.masks(maps, asked))
+            alike[np.arange(len(rows)), rows] += self.head_start
+            pairs = _best_pairs(alike)
+            order[rows[pairs[:, 0]]] = pairs[:, 1]
+        _give_the_rest(order, held, confidence)
+        return order
 
 
-ASSOCIATIONS: dict[str, Association] = {"propagate": Propagate(), "cosine": Cosine()}
+class Graph(_Matched):
+    """Similar queries in a similar layout: a quadratic assignment (GMP-VIS, Yang et al.).
+
+    Nodes are objects and their affinity the cosine of their queries; an edge says how near two objects are, and the
+    affinity of two edges is the product of the nearness of the one and the other: objects that look alike are told
+    apart by who stands beside them.
+    """
+
+    spread = 0.25
+    """Distance, as a share of the picture's width, over which nearness falls to exp(-1/2)."""
+    layout = 1.0
+    """Weight of the edges, beside 1 for the nodes."""
+
+    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
+        """See `_Matched`."""
+        alike = _cosines(slots.queries[torch.from_numpy(rows)], found.queries)
+        everything = np.arange(len(found.embeds))
+        edges = [self._nearness(m) for m in (slots.masks(maps, rows), found.masks(maps, everything))]
+        return match_graphs(alike, self.layout * edges[0], edges[1])
+
+    def _nearness(self, masks: NDArray[np.bool_]) -> Matrix:
+        """exp(-d^2 / 2 spread^2) of the centroids of masks (M, h, w), (M, M); 0 with itself and with an empty one."""
+        area = masks.sum((1, 2))
+        scale = max(masks.shape[1:])
+        rows, columns = (np.arange(n) / scale for n in masks.shape[1:])
+        share = np.maximum(area, 1)
+        centre = np.stack([masks.sum(2) @ rows, masks.sum(1) @ columns], axis=1) / share[:, None]
+        distance = ((centre[:, None] - centre[None]) ** 2).sum(-1)
+        near: Matrix = np.exp(-distance / (2 * self.spread**2)) * np.outer(area > 0, area > 0)
+        np.fill_diagonal(near, 0.0)
+        return near
+
+
+def match_graphs(nodes: Matrix, left: Matrix, right: Matrix) -> NDArray[np.intp]:
+    """Pairs (M, 2) of R rows with K >= R columns that maximise sum nodes[i, j] + sum left[i, k] right[j, l].
+
+    `nodes` (R, K); `left` (R, R) and `right` (K, K) symmetric. Solved by FAQ (Vogelstein et al., 2015), and
+    exchanges of two (2-opt) from there: a local maximum. FAQ knows no affinity of nodes, so these are written as edges
+    to anchors that are matched to themselves: with nodes = U S V^T, row i and anchor k have the edge
+    U[i, k] sqrt(S[k]), column j and anchor k V[j, k] sqrt(S[k]).
+    """
+    R, K = nodes.shape
+    u, s, vt = np.linalg.svd(nodes, full_matrices=False)
+    root = np.sqrt(s / 2)  # each edge is counted in both directions
+    anchors = len(s)
+    a, b = np.zeros((2, K + anchors, K + anchors))
+    a[:R, :R], b[:K, :K] = left, right
+    a[:R, K:], b[:K, K:] = u * root, vt.T * root
+    a[K:, :R], b[K:, :K] = a[:R, K:].T, b[:K, K:].T
+    seeds = np.arange(K, K + anchors)
+    options = {"maximize": True, "partial_match": np.stack([seeds, seeds], axis=1)}
+    start = quadratic_assignment(a, b, method="faq", options=options).col_ind
+    guess = np.stack([np.arange(K), start[:K]], axis=1)
+    solved = quadratic_assignment(a, b, method="2opt", options={**options, "partial_guess": guess})
+    return np.stack([np.arange(R), solved.col_ind[:R]], axis=1)
+
+
+def _best_pairs(alike: Matrix) -> NDArray[np.intp]:
+    """Pairs (M, 2) of rows and columns with the largest sum."""
+    pairs: NDArray[np.intp] = np.stack(linear_sum_assignment(alike, maximize=True), axis=1)
+    return pairs
+
+
+def _cosines(a: Tensor, b: Tensor) -> Matrix:
+    a, b = (torch.nn.functional.normalize(x.double(), dim=-1) for x in (a, b))
+    cosines: Matrix = (a @ b.T).cpu().numpy()
+    return cosines
+
+
+def mask_ious(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Matrix:
+    """IoU of every pair of masks, (A, h, w) and (B, h, w) -> (A, B); 0 where both are empty."""
+    x, y = (m.reshape(len(m), -1).astype(np.float32) for m in (a, b))
+    common = (x @ y.T).astype(np.float64)
+    ious: Matrix = common / np.maximum(x.sum(1)[:, None] + y.sum(1)[None] - common, 1)
+    return ious
+
+
+ASSOCIATIONS: dict[str, Association] = {
+    "propagate": Propagate(),
+    "propagate_iou": PropagateOverlap(),
+    "cosine": Cosine(),
+    "iou": Overlap(),
+    "graph": Graph(),
+}

@@ -127,7 +127,7 @@ class TrackerConfig(_Validated):
     """A mask that overlaps a better one by more is a duplicate."""
     min_area: int = 4
     """Smallest mask that counts as seen, in cells of the mask features."""
-    association: Literal["propagate", "cosine"] = "propagate"
+    association: Literal["propagate", "propagate_iou", "cosine", "iou", "graph"] = "propagate"
     """How a window's queries are those of the windows before: see syncvis_online.association."""
 
     def __post_init__(self) -> None:

@@ -147,7 +147,7 @@ class OnlineTracker:
         before = self.slots.retire(state, times_s[-1])
         output = self.slots.decode(window, [before])
         _, after = self.slots.update(window, output, 0, times_s, answers, before)
-        revised = self.slots.revise(window, output, 0, times_s, before, after)
+        revised = self.slots.revise(window, output, 0, times_s, answers, before, after)
         return tuple(tracks_of(d, size, self.labels) for d in revised), after
 
     def track_video(

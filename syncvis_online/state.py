@@ -19,7 +19,7 @@ from torch import Tensor
 from syncvis_online.errors import DataError
 from syncvis_online.memory import Memory
 
-FORMAT = "syncvis-online-state/1"
+FORMAT = "syncvis-online-state/2"
 FREE = 0
 """Track id of a slot that holds no identity."""
 NEVER = -np.inf
@@ -71,14 +71,15 @@ class TrackerState:
     """All that a camera's tracker remembers. Arrays are not written to once they are here.
 
     queries: p, the video queries after the window in which each slot was last seen, (N, C); the learned ones
-    for free slots. track_ids (N,) int64, FREE where free or tentative. born_s and last_seen_s (N,) float64: when its
-    object was seen first and last, in the stream's time; born_s is NaN for free slots. labels (N,) int64, scores (N,)
-    and boxes (N, 4) float64 (x0, y0, x1, y1 as shares of the picture): of when it was last seen. now_s: the time of the
-    newest frame answered. next_id: the id that is given next. out_of_slots: frames after which no slot was free.
-    memory: of models that have one.
+    for free slots. embeds (N, Cm): the mask embeddings of that window. track_ids (N,) int64, FREE where free or
+    tentative. born_s and last_seen_s (N,) float64: when its object was seen first and last, in the stream's time;
+    born_s is NaN for free slots. labels (N,) int64, scores (N,) and boxes (N, 4) float64 (x0, y0, x1, y1 as shares of
+    the picture): of when it was last seen. now_s: the time of the newest frame answered. next_id: the id that is given
+    next. out_of_slots: frames after which no slot was free. memory: of models that have one.
     """
 
     queries: Tensor
+    embeds: Tensor
     track_ids: NDArray[np.int64]
     born_s: NDArray[np.float64]
     last_seen_s: NDArray[np.float64]
@@ -91,11 +92,12 @@ class TrackerState:
     memory: SlotMemory | None = None
 
     @staticmethod
-    def initial(learned: Tensor, memory_entries: int) -> TrackerState:
+    def initial(learned: Tensor, mask_channels: int, memory_entries: int) -> TrackerState:
         """Every slot free; `learned` (N, C) are the model's own queries."""
         N = len(learned)
         return TrackerState(
             queries=learned.clone(),
+            embeds=learned.new_zeros(N, mask_channels),
             track_ids=np.full(N, FREE, dtype=np.int64),
             born_s=np.full(N, np.nan),
             last_seen_s=np.zeros(N),
@@ -123,6 +125,18 @@ class TrackerState:
         confirmed: NDArray[np.bool_] = self.track_ids != FREE
         return confirmed
 
+    def moved(self, place: NDArray[np.int64]) -> TrackerState:
+        """With the content of slot j at `place[j]`, a permutation (N,)."""
+        slot = np.argsort(place)
+        if (slot == np.arange(len(slot))).all():
+            return self
+        index = torch.from_numpy(slot).to(self.queries.device)
+        memory = self.memory and SlotMemory(
+            self.memory.keys[index], self.memory.values[index], self.memory.written_s[slot]
+        )
+        arrays: dict[str, Any] = {name: getattr(self, name)[slot] for name in _ARRAYS}
+        return replace(self, queries=self.queries[index], embeds=self.embeds[index], memory=memory, **arrays)
+
     def shifted(self, seconds: float) -> TrackerState:
         """All that happened, so much later: for a pause that is not to count."""
         memory = self.memory and replace(self.memory, written_s=self.memory.written_s + seconds)
@@ -134,17 +148,21 @@ class TrackerState:
             memory=memory,
         )
 
-    def to_bytes(self) -> bytes:
-        """The whole state in safetensors' format: `from_bytes` gives it back, bit for bit."""
-        arrays = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
-        tensors = {"queries": self.queries, **arrays}
+    def _tensors(self) -> dict[str, Tensor]:
+        """All arrays and tensors, by the names that they are stored under."""
+        tensors = {"queries": self.queries, "embeds": self.embeds}
+        tensors |= {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
         if self.memory:
             tensors |= {
                 "memory.keys": self.memory.keys,
                 "memory.values": self.memory.values,
                 "memory.written_s": torch.from_numpy(self.memory.written_s),
             }
-        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        return tensors
+
+    def to_bytes(self) -> bytes:
+        """The whole state in safetensors' format: `from_bytes` gives it back, bit for bit."""
+        tensors = {name: x.detach().cpu().clone().contiguous() for name, x in self._tensors().items()}
         numbers = {"now_s": self.now_s, "next_id": self.next_id, "out_of_slots": self.out_of_slots}
         return save(tensors, metadata={"format": FORMAT, "numbers": json.dumps(numbers)})
 
@@ -155,12 +173,12 @@ class TrackerState:
         Raises DataError when the bytes are damaged, of another format, or of a model of other sizes.
         """
         tensors, header = _read(data)
-        wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in _read(like.to_bytes())[0].items()}
+        wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in like._tensors().items()}
         found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise DataError(f"tracker state: {name} is {_said(found, name)}, not {_said(wanted, name)}")
-        finite = {"queries", "last_seen_s", "scores", "boxes", "memory.keys", "memory.values"}
+        finite = {"queries", "embeds", "last_seen_s", "scores", "boxes", "memory.keys", "memory.values"}
         times = [tensors[name] for name in ("memory.written_s",) if name in tensors]
         if not all(tensors[name].isfinite().all() for name in finite & tensors.keys()) or not all(
             bool((time < torch.inf).all()) for time in times
@@ -174,7 +192,8 @@ class TrackerState:
             keys, values = tensors["memory.keys"].to(device), tensors["memory.values"].to(device)
             memory = SlotMemory(keys, values, tensors["memory.written_s"].numpy())
         arrays: dict[str, Any] = {name: tensors[name].numpy() for name in _ARRAYS}
-        return TrackerState(queries=tensors["queries"].to(device), memory=memory, **arrays, **numbers)
+        queries, embeds = tensors["queries"].to(device), tensors["embeds"].to(device)
+        return TrackerState(queries=queries, embeds=embeds, memory=memory, **arrays, **numbers)
 
 
 _ARRAYS = ("track_ids", "born_s", "last_seen_s", "labels", "scores", "boxes")

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from syncvis_online.association import ASSOCIATIONS
+from syncvis_online.association import ASSOCIATIONS, NONE, Side
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.features import FrameFeatures
@@ -77,7 +77,9 @@ class SlotTracker:
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen: every slot free, its query the learned one."""
         learned = self.model.decoder.video_query.detach()
-        return TrackerState.initial(learned, self.model.config.memory_entries)
+        return TrackerState.initial(
+            learned, self.model.config.mask_channels, self.model.config.memory_entries
+        )
 
     @torch.inference_mode()
     def decode(self, features: FrameFeatures, states: Sequence[TrackerState]) -> DecoderOutput:
@@ -101,7 +103,7 @@ class SlotTracker:
 
         `times_s`: the stream's time of each frame of the window, seconds, oldest first.
         """
-        of_slots = self._of_slots(output, row, state)
+        of_slots, state = self._of_slots(features, output, row, len(times_s) - answers, state)
         answered: list[list[Detection]] = []
         of_window: set[int] = set()
         for t in range(len(times_s) - answers, len(times_s)):
@@ -110,7 +112,7 @@ class SlotTracker:
             answered.append(
                 self._answer(candidates, state, seen, times_s[t]) + self._coasting(state, times_s[t])
             )
-            state = self._carry(state, of_slots.queries, seen)
+            state = self._carry(state, of_slots, seen)
             of_window.update(seen)
         return answered, self._remember(state, of_slots.queries, sorted(of_window), times_s[-1])
 
@@ -121,15 +123,16 @@ class SlotTracker:
         output: DecoderOutput,
         row: int,
         times_s: Sequence[float],
+        answers: int,
         before: TrackerState,
         after: TrackerState,
     ) -> list[list[Detection]]:
         """What window `row` says of all of its frames, of the identities that are confirmed after it.
 
-        `times_s` as of `update`; `before` and `after`: the states that it took and gave. For answers that may come
-        late: an online tracker never takes back what it has said.
+        `times_s` and `answers` as of `update`; `before` and `after`: the states that it took and gave. For answers
+        that may come late: an online tracker never takes back what it has said.
         """
-        of_slots = self._of_slots(output, row, before)
+        of_slots, _ = self._of_slots(features, output, row, len(times_s) - answers, before)
         revised = []
         for maps, now_s in zip(features.mask_features[row], times_s, strict=True):
             found = self._candidates(of_slots, maps)
@@ -172,13 +175,29 @@ class SlotTracker:
             for j in np.flatnonzero(coasts)
         ]
 
-    def _of_slots(self, output: DecoderOutput, row: int, state: TrackerState) -> _OfSlots:
-        """The last layer's answer of window `row`, put in the order of the slots."""
+    def _of_slots(
+        self, features: FrameFeatures, output: DecoderOutput, row: int, shared: int, state: TrackerState
+    ) -> tuple[_OfSlots, TrackerState]:
+        """The last layer's answer of window `row`, whose first `shared` frames the window before held too; and the
+        state with every slot's content moved to the place of the query that answers for it: a query belongs to its
+        place, for each has a position encoding of its own. Where none answers, nothing is likely.
+        """
         prediction = output.layers[-1].video
-        order = self.association.assign(state.queries, output.video_queries[row])
-        index = torch.from_numpy(order).to(state.queries.device)
-        probability = prediction.logits[row][index].float().softmax(-1)[:, :-1].cpu().numpy()
-        return _OfSlots(probability, prediction.embeds[row][index], output.video_queries[row][index])
+        probability = prediction.logits[row].float().softmax(-1)[:, :-1].cpu().numpy()
+        found = Side(output.video_queries[row], prediction.embeds[row])
+        place = self.association.assign(
+            Side(state.queries, state.embeds),
+            found,
+            state.held,
+            probability.max(1),
+            features.mask_features[row, max(0, shared - 1)],
+        )
+        unanswered = np.flatnonzero(place == NONE)
+        if unanswered.size:
+            left = np.setdiff1d(np.arange(len(place)), place)
+            place[unanswered] = left
+            probability[left] = 0.0
+        return _OfSlots(probability, found.embeds, found.queries), state.moved(place)
 
     def _candidates(self, of_slots: _OfSlots, maps: Tensor) -> _Candidates:
         """Score = class probability x mean mask probability inside the mask (Mask2Former's instance score).
@@ -306,17 +325,15 @@ class SlotTracker:
         owner = np.where(found.inside[rows].any(0), found.logits[rows].argmax(0), -1)
         return {j for i, j in enumerate(slots) if np.count_nonzero(owner == i) >= self.config.min_area}
 
-    def _carry(self, state: TrackerState, after: Tensor, seen: Sequence[int]) -> TrackerState:
+    @staticmethod
+    def _carry(state: TrackerState, after: _OfSlots, seen: Sequence[int]) -> TrackerState:
         """p of the slots that were seen is v after this window; a lost slot keeps its own, frozen."""
-        taking = set(seen)
-        if self.association.carries_free:
-            taking.update(np.flatnonzero(~state.held).tolist())
-        if not taking:
+        if not seen:
             return state
-        queries = state.queries.clone()
-        index = torch.as_tensor(sorted(taking), device=after.device)
-        queries[index] = after[index]
-        return replace(state, queries=queries)
+        queries, embeds = state.queries.clone(), state.embeds.clone()
+        index = torch.as_tensor(sorted(seen), device=queries.device)
+        queries[index], embeds[index] = after.queries[index], after.embeds[index]
+        return replace(state, queries=queries, embeds=embeds)
 
     def _remember(self, state: TrackerState, after: Tensor, seen: list[int], now_s: float) -> TrackerState:
         """Write v of the slots that the window has seen, and that have written nothing for an interval."""

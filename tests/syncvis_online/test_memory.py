@@ -16,7 +16,7 @@ from syncvis_online.features import FrameFeatures
 from syncvis_online.memory import Memory, QueryMemory
 from syncvis_online.model import SyncVIS
 from syncvis_online.online import OnlineTracker
-from syncvis_online.state import NEVER, SlotMemory, TrackerState
+from syncvis_online.state import FORMAT, NEVER, SlotMemory, TrackerState
 from syncvis_online.targets import Targets
 from syncvis_online.training.objective import carried_loss
 from tests.syncvis_online.models import TINY, pictures, tiny_model
@@ -156,8 +156,13 @@ def test_damaged_states_and_those_of_other_models_are_refused() -> None:
         TrackerState.from_bytes(replace(state, track_ids=np.full(N, 1)).to_bytes(), state)
     with pytest.raises(DataError, match="not finite"):
         TrackerState.from_bytes(replace(state, queries=state.queries * np.nan).to_bytes(), state)
-    with pytest.raises(DataError, match="not a syncvis-online-state/1"):
-        TrackerState.from_bytes(data.replace(b"state/1", b"state/9"), state)
+    assert state.memory is not None
+    for name in ("keys", "values", "written_s"):
+        broken = replace(state.memory, **{name: getattr(state.memory, name) * np.nan})
+        with pytest.raises(DataError, match="not finite"):
+            TrackerState.from_bytes(replace(state, memory=broken).to_bytes(), state)
+    with pytest.raises(DataError, match=f"not a {FORMAT}"):
+        TrackerState.from_bytes(data.replace(FORMAT.encode(), FORMAT.encode()[:-1] + b"9"), state)
 
 
 def test_training_reaches_the_memory_through_all_windows() -> None:

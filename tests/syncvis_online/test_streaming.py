@@ -166,7 +166,9 @@ def test_offline_answers_each_frame_once_with_what_its_last_window_says(
         answers = min(stride, last + 1 - max((f for f in lasts if f < last), default=-1) - 1)
         _, state = slots.update(window, output, 0, [f / FPS for f in frames], answers, before)
         for f, found in zip(
-            frames, slots.revise(window, output, 0, [f / FPS for f in frames], before, state), strict=True
+            frames,
+            slots.revise(window, output, 0, [f / FPS for f in frames], answers, before, state),
+            strict=True,
         ):
             tracks = tracks_of(found, images[0].shape[:2], tracker.labels)
             wanted[f] = {t.track_id: t.mask["counts"] for t in tracks}

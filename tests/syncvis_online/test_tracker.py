@@ -37,7 +37,8 @@ class World:
     """Feeds a tracker with what slots are made to say; each slot's v after a window is told by its number."""
 
     def __init__(self, config: TrackerConfig = CONFIG) -> None:
-        self.tracker = SlotTracker(tiny_model(), config)
+        # Mask features of one channel a cell: an embedding is a mask, written out.
+        self.tracker = SlotTracker(tiny_model(config=replace(TINY, mask_channels=CELLS)), config)
         self.state: TrackerState = self.tracker.initial_state()
         self.learned = self.state.queries.clone()
         self.windows = 0
@@ -46,16 +47,16 @@ class World:
         """One window of one frame; detections by track id."""
         self.windows += 1
         self.state = self.tracker.retire(self.state, now_s)
-        logits = torch.full((1, SLOTS, len(LABELS) + 1), -30.0)
+        logits = torch.full((1, SLOTS, len(LABELS) + 1), -30.0, dtype=torch.float64)
         logits[..., -1] = 30.0
-        embeds = torch.zeros(1, SLOTS, CELLS)
+        embeds = torch.zeros(1, SLOTS, CELLS, dtype=torch.float64)
         for slot, seen in slots.items():
             logits[0, slot] = float("-inf")
             logits[0, slot, seen.label] = np.log(seen.score)
             logits[0, slot, -1] = np.log(1 - seen.score)
             embeds[0, slot] = -30.0
             embeds[0, slot, list(seen.columns)] = seen.logit
-        maps = torch.eye(CELLS).view(1, 1, CELLS, 1, CELLS).expand(1, 1, CELLS, 2, CELLS)
+        maps = torch.eye(CELLS, dtype=torch.float64).view(1, 1, CELLS, 1, CELLS).expand(1, 1, CELLS, 2, CELLS)
         features = FrameFeatures((), (), maps, ())
         after = torch.full((1, SLOTS, TINY.channels), float(self.windows), dtype=torch.float64)
         prediction = BranchPrediction(logits, embeds)
