@@ -40,8 +40,9 @@ $(VENV)/.train: $(VENV)/.runtime
 
 $(VENV)/.dev: $(VENV)/.runtime
 	sh scripts/setup.sh $(PYTHON) $(VENV) '.[dev]'
-# By itself: it asks for opencv-python, which would take the place of the headless build.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt trackeval
+# By themselves: they ask for opencv-python, which would take the place of the headless build.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt \
+		trackeval trackers supervision pydeprecate
 	touch $@
 
 system-packages:

@@ -89,6 +89,7 @@ class TorchEngine:
         if window.after:
             camera.state = self._tracker.after_break(camera.state, window.policy, times[0])
         answer = self._tracker.answer(features, times, window.answers, camera.state, (height, width))
+        out_of_slots = answer.state.out_of_slots - camera.state.out_of_slots
         camera.state = answer.state
         self._ledger.given(newest.camera, answer.state.next_id)
         flags = (window.after,) if window.after in ("gap", "resize") else ()
@@ -97,7 +98,7 @@ class TorchEngine:
             _tracked(frame, tracks, flags if i == 0 else ())
             for i, (frame, tracks) in enumerate(zip(answered, answer.tracks, strict=True))
         )
-        return EngineAnswer(frames, {**stages, **answer.stages_s})
+        return EngineAnswer(frames, {**stages, **answer.stages_s}, out_of_slots)
 
     def _begin(self, name: str) -> _Camera:
         """A camera of which nothing is known but the ids that it was given before."""

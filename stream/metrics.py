@@ -43,6 +43,10 @@ class Metrics:
             "reconnects", "Times that frames came back, by the kind of failure before.", ("camera", "reason")
         )
         self.engine_failures = counter("engine_failures", "Windows on which the engine raised an error.")
+        self.out_of_slots = counter(
+            "out_of_slots_frames",
+            "Frames after which all of the tracker's slots were taken, so that nothing new can be found.",
+        )
         self.ring_fill = gauge("ring_fill_ratio", "Fill of the camera's frame buffer, 0 to 1.")
         self.active_tracks = gauge("active_tracks", "Tracks on the frame published last.")
         self.subscribers = gauge("subscribers", "Subscribers to the camera's tracked frames.")
@@ -61,7 +65,7 @@ class Metrics:
         )
         build.labels(version=package_version()).set(1)
         self._by_camera: tuple[Counter | Gauge, ...] = (
-            *(self.received, self.published, self.engine_failures),
+            *(self.received, self.published, self.engine_failures, self.out_of_slots),
             *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up),
         )
         for stage in STAGES:

@@ -187,6 +187,7 @@ class CameraPipeline:
                 self._in_work.pop(frame.seq, None)
             return
         self._observe_stages(outcome, time.monotonic() - started)
+        self._statistics.out_of_slots(outcome.out_of_slots)
         for tracked in outcome.frames:
             await self._publish(tracked)
 

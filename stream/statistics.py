@@ -138,6 +138,10 @@ class CameraStatistics:
         self.error(message)
         self._metrics.engine_failures.labels(self.camera).inc()
 
+    def out_of_slots(self, frames: int) -> None:
+        """After so many more frames the tracker had no slot left."""
+        self._metrics.out_of_slots.labels(self.camera).inc(frames)
+
     def remove(self) -> None:
         """The camera is gone: its series go too."""
         self._metrics.remove_camera(self.camera)

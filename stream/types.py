@@ -91,8 +91,10 @@ class TrackedFrame:
 class EngineAnswer:
     """What the engine says about one window: its answered frames, oldest first, and where the time went.
 
-    `stages_s` maps stage ("preprocess", "encode", "decode", "track", "masks") to seconds.
+    `stages_s` maps stage ("preprocess", "encode", "decode", "track", "masks") to seconds. `out_of_slots`: after how
+    many of the frames the tracker had no slot left for an object that is new.
     """
 
     frames: tuple[TrackedFrame, ...]
     stages_s: Mapping[str, float]
+    out_of_slots: int = 0

@@ -6,8 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from stream.commands.arguments import Subparsers, add_model_arguments
+from syncvis_online.errors import ConfigError
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -28,6 +32,19 @@ def add_parser(commands: Subparsers) -> None:
         help="streaming: what was said of a frame when it was answered; offline: what the last window that holds "
         "it says of it (streaming)",
     )
+    parser.add_argument(
+        "--association",
+        metavar="NAME",
+        help="how identities go from window to window: propagate, propagate_iou, cosine, iou, graph, or bytetrack, "
+        "which follows boxes (the checkpoint's own)",
+    )
+    parser.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the tracker's config, such as max_lost_s=1.0; can be given several times (the checkpoint's own)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     add_model_arguments(parser)
     parser.set_defaults(run=run)
@@ -36,15 +53,28 @@ def add_parser(commands: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the figures as JSON on stdout. Raises ConfigError, DataError and ModelError."""
     from stream.commands.outputs import PartialFile
-    from syncvis_online.evaluation.run import evaluate
+    from syncvis_online.evaluation.bytetrack import ByteTrackVideoTracker
+    from syncvis_online.evaluation.run import VideoTracker, evaluate
     from syncvis_online.online import load_tracker
 
     part = PartialFile(arguments.json) if arguments.json is not None else None
     done = False
     try:
-        tracker = load_tracker(arguments.model, device=arguments.device, threads=arguments.threads)
+        settings = _settings(arguments.tracker)
+        boxes = arguments.association == "bytetrack"
+        if arguments.association is not None and not boxes:
+            settings["association"] = arguments.association
+        loaded = load_tracker(
+            arguments.model, device=arguments.device, threads=arguments.threads, settings=settings
+        )
+        tracker: VideoTracker = ByteTrackVideoTracker(loaded) if boxes else loaded
         figures = evaluate(arguments.data, lambda: tracker, mode=arguments.mode, progress=sys.stderr.isatty())
-        text = json.dumps({"model": arguments.model, **figures}, indent=2)
+        said = {
+            "model": arguments.model,
+            "association": "bytetrack" if boxes else loaded.config.association,
+            "tracker": settings,
+        }
+        text = json.dumps({**said, **figures}, indent=2)
         if part is not None:
             part.path.write_text(text + "\n", encoding="utf-8")
         done = True
@@ -53,3 +83,17 @@ def run(arguments: argparse.Namespace) -> int:
             part.close(keep=done)
     print(text)
     return 0
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """The tracker's settings of "KEY=VALUE" texts; values as in YAML. Raises ConfigError for another form."""
+    settings = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            sign = ""
+        if not sign:
+            raise ConfigError(f"--tracker: '{text}' is not KEY=VALUE")
+    return settings

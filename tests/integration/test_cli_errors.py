@@ -196,6 +196,27 @@ def test_wrong_usage(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[st
     assert PASSWORD not in err
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--association", "guess"), ("association", "propagate_iou")),
+        (("--tracker", "max_lost_s"), ("--tracker", "'max_lost_s'", "KEY=VALUE")),
+        (("--tracker", "max_lost_s=[1"), ("--tracker", "KEY=VALUE")),
+        (("--tracker", "max_lost_s=-1"), ("max_lost_s must not be negative",)),
+        (("--tracker", "max_found_s=1"), ("max_found_s", "unknown key")),
+        (("--association", "bytetrack", "--mode", "offline"), ("bytetrack", "offline")),
+    ],
+)
+def test_eval_says_what_of_the_tracker_cannot_be(
+    complaint: Complaint, model: str, tmp_path: Path, options: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    target = tmp_path / "figures.json"
+    data = ("--data", "synthetic:easy?seeds=1-1&frames=2", "--json", str(target))
+    message = complaint("eval", *data, "--model", model, *options, code=EXIT_USAGE)
+    assert all(name in message for name in names), message
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_source_that_fails_leaves_no_half_written_file(
     complaint: Complaint, model: str, tmp_path: Path
 ) -> None:

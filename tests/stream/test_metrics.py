@@ -25,6 +25,7 @@ def filled(metrics: Metrics, camera: str) -> CameraStatistics:
     statistics.up(True)
     statistics.subscribers(4)
     statistics.engine_failed("ValueError: x")
+    statistics.out_of_slots(3)
     return statistics
 
 
@@ -63,6 +64,7 @@ def test_status_and_metrics_say_the_same() -> None:
     assert value("subscribers") == status.subscribers == 4
     assert value("camera_up") == status.up == 1
     assert value("engine_failures_total") == 1
+    assert value("out_of_slots_frames_total") == 3
     assert value("last_frame_timestamp_seconds") == 1000.1
     assert value("capture_to_publish_seconds_count", clock="arrival") == 2
     assert status.latency_ms == LatencyMs(80.0, 90.0, 90.0)

@@ -122,6 +122,23 @@ def test_each_frame_is_encoded_once_and_nothing_is_kept_for_long() -> None:
     assert len(encoded) == 10
 
 
+def test_frames_after_which_no_slot_was_left_are_counted() -> None:
+    """The only slot of a tracker that takes anything for an object is taken at once."""
+    model = tiny_model(config=replace(TINY, queries=1, synchronize_top_k=1))
+    greedy = replace(TRACKER, birth_score=0.0, keep_score=0.0, duplicate_iou=1.0, min_area=1, spare_slots=0)
+    counts = []
+    for config in (greedy, TRACKER):
+        engine, windows = TorchEngine(OnlineTracker(Checkpoint(model, config, {}))), RollingWindows(3, 1)
+        answers = []
+        for i, image in enumerate(pictures(4)):
+            window = windows.push(Frame("a", i, i, Fraction(1, 10), i / FPS, image))
+            assert window is not None
+            answers.append(engine.process(window).out_of_slots)
+        assert sum(answers) == engine._cameras["a"].state.out_of_slots
+        counts.append(sum(answers))
+    assert counts[0] > counts[1] == 0
+
+
 def test_cameras_do_not_share_state() -> None:
     """Two cameras through one engine give what each gives alone."""
     clips = {"a": pictures(6, seed=1), "b": pictures(6, seed=2)}
