@@ -127,7 +127,7 @@ def test_frames_after_which_no_slot_was_left_are_counted() -> None:
     model = tiny_model(config=replace(TINY, queries=1, synchronize_top_k=1))
     greedy = replace(TRACKER, birth_score=0.0, keep_score=0.0, duplicate_iou=1.0, min_area=1, spare_slots=0)
     counts = []
-    for config in (greedy, TRACKER):
+    for config in (greedy, replace(greedy, birth_score=1.0)):
         engine, windows = TorchEngine(OnlineTracker(Checkpoint(model, config, {}))), RollingWindows(3, 1)
         answers = []
         for i, image in enumerate(pictures(4)):
