@@ -23,6 +23,8 @@ from syncvis_online.model import SyncVIS
 
 NONE = -1
 """In an assignment: no query answers for the slot."""
+LIKELY = 0.1
+"""Confidence from which a query may be what a slot holds; less is asked only where there are fewer than slots."""
 Matrix = NDArray[np.float64]
 
 
@@ -87,13 +89,17 @@ class _Matched:
         order = np.full(len(held), NONE)
         rows = np.flatnonzero(held)
         if rows.size:
-            pairs = self.pairs(slots, found, rows, maps)
-            order[rows[pairs[:, 0]]] = pairs[:, 1]
+            by_confidence = np.argsort(-confidence, kind="stable")
+            likely = by_confidence[: max(len(rows), np.count_nonzero(confidence >= LIKELY))]
+            pairs = self.pairs(slots, found, rows, likely, maps)
+            order[rows[pairs[:, 0]]] = likely[pairs[:, 1]]
         _give_the_rest(order, held, confidence)
         return order
 
-    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
-        """(M, 2): places in `rows`, which are the slots that hold an object, and queries."""
+    def pairs(
+        self, slots: Side, found: Side, rows: NDArray[np.intp], likely: NDArray[np.intp], maps: Tensor
+    ) -> NDArray[np.intp]:
+        """(M, 2): places in `rows`, which are the slots that hold an object, and in `likely`, which are queries."""
         raise NotImplementedError
 
 
@@ -111,10 +117,11 @@ def _give_the_rest(
 class Cosine(_Matched):
     """The pairs of slots and queries with the largest sum of cosines (MinVIS, Huang et al., NeurIPS 2022)."""
 
-    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
+    def pairs(
+        self, slots: Side, found: Side, rows: NDArray[np.intp], likely: NDArray[np.intp], maps: Tensor
+    ) -> NDArray[np.intp]:
         """See `_Matched`."""
-        alike = _cosines(slots.queries[torch.from_numpy(rows)], found.queries)
-        return _best_pairs(alike)
+        return _best_pairs(_cosines(slots.queries, found.queries)[np.ix_(rows, likely)])
 
 
 class Overlap(_Matched):
@@ -125,9 +132,11 @@ class Overlap(_Matched):
 
     least = 0.1
 
-    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
+    def pairs(
+        self, slots: Side, found: Side, rows: NDArray[np.intp], likely: NDArray[np.intp], maps: Tensor
+    ) -> NDArray[np.intp]:
         """See `_Matched`."""
-        overlap = mask_ious(slots.masks(maps, rows), found.masks(maps, np.arange(len(found.embeds))))
+        overlap = mask_ious(slots.masks(maps, rows), found.masks(maps, likely))
         pairs = _best_pairs(overlap)
         return pairs[overlap[pairs[:, 0], pairs[:, 1]] >= self.least]
 
@@ -165,34 +174,36 @@ class PropagateOverlap(Propagate):
 class Graph(_Matched):
     """Similar queries in a similar layout: a quadratic assignment (GMP-VIS, Yang et al.).
 
-    Nodes are objects and their affinity the cosine of their queries; an edge says how near two objects are, and the
-    affinity of two edges is the product of the nearness of the one and the other: objects that look alike are told
-    apart by who stands beside them.
+    Nodes are objects and their affinity the cosine of their queries. An edge says how near two objects are, from -1
+    (far apart) to 1 (in one place), and the affinity of two edges is their product, so that near ones should stay near
+    and far ones far: objects that look alike are told apart by who stands beside them.
     """
 
-    spread = 0.25
-    """Distance, as a share of the picture's width, over which nearness falls to exp(-1/2)."""
-    layout = 1.0
-    """Weight of the edges, beside 1 for the nodes."""
+    reach = 0.25
+    """Distance, as a share of the picture's longer side, at which two objects are neither near nor far."""
+    layout = 0.5
+    """Weight of the mean affinity of an object's edges, beside 1 for its node."""
 
-    def pairs(self, slots: Side, found: Side, rows: NDArray[np.intp], maps: Tensor) -> NDArray[np.intp]:
+    def pairs(
+        self, slots: Side, found: Side, rows: NDArray[np.intp], likely: NDArray[np.intp], maps: Tensor
+    ) -> NDArray[np.intp]:
         """See `_Matched`."""
-        alike = _cosines(slots.queries[torch.from_numpy(rows)], found.queries)
-        everything = np.arange(len(found.embeds))
-        edges = [self._nearness(m) for m in (slots.masks(maps, rows), found.masks(maps, everything))]
-        return match_graphs(alike, self.layout * edges[0], edges[1])
+        alike = _cosines(slots.queries, found.queries)[np.ix_(rows, likely)]
+        left, right = self._edges(slots.masks(maps, rows)), self._edges(found.masks(maps, likely))
+        return match_graphs(alike, left * self.layout / max(1, len(rows) - 1), right)
 
-    def _nearness(self, masks: NDArray[np.bool_]) -> Matrix:
-        """exp(-d^2 / 2 spread^2) of the centroids of masks (M, h, w), (M, M); 0 with itself and with an empty one."""
+    def _edges(self, masks: NDArray[np.bool_]) -> Matrix:
+        """How near the centroids of masks (M, h, w) are, (M, M); 0 with itself and with an empty one."""
         area = masks.sum((1, 2))
         scale = max(masks.shape[1:])
         rows, columns = (np.arange(n) / scale for n in masks.shape[1:])
-        share = np.maximum(area, 1)
-        centre = np.stack([masks.sum(2) @ rows, masks.sum(1) @ columns], axis=1) / share[:, None]
-        distance = ((centre[:, None] - centre[None]) ** 2).sum(-1)
-        near: Matrix = np.exp(-distance / (2 * self.spread**2)) * np.outer(area > 0, area > 0)
-        np.fill_diagonal(near, 0.0)
-        return near
+        centre = np.stack([masks.sum(2) @ rows, masks.sum(1) @ columns], axis=1)
+        centre /= np.maximum(area, 1)[:, None]
+        squared = ((centre[:, None] - centre[None]) ** 2).sum(-1)
+        edges: Matrix = 2.0 * np.exp2(-squared / self.reach**2) - 1.0
+        edges *= np.outer(area > 0, area > 0)
+        np.fill_diagonal(edges, 0.0)
+        return edges
 
 
 def match_graphs(nodes: Matrix, left: Matrix, right: Matrix) -> NDArray[np.intp]:

@@ -21,6 +21,8 @@ from syncvis_online.types import LABELS, RLE, Image, encode_mask
 
 SPEC_HELP = "a YouTube-VIS JSON file, or synthetic:LEVEL?seeds=A-B&frames=N"
 DEFAULT_FRAMES = 80
+HELD_OUT = {"long": ("9500-9509", 1200), "endless": ("9700", 12_000)}
+"""Seeds and frames that are meant by a level alone, of the levels that are benchmarks of their own."""
 YOUTUBE_VIS_FPS = 6.0
 """Where the JSON names no frame rate: YouTube-VIS annotates every fifth frame of video at 30 a second."""
 
@@ -141,6 +143,7 @@ def open_videos(spec: str) -> tuple[EvaluationVideo, ...]:
     """The videos that SPEC names: `synthetic:LEVEL?seeds=A-B&frames=N`, or the path of a YouTube-VIS JSON.
 
     `seeds` is one number or a range with both ends in it, `frames` (of each video) is 80 when left out.
+    `synthetic:long` and `synthetic:endless` by themselves mean the seeds and frames that are held out for them.
     Raises ConfigError saying what is wrong with SPEC, DataError for a file that is missing or damaged.
     """
     kind, colon, rest = spec.partition(":")
@@ -163,13 +166,14 @@ def _synthetic(spec: str, rest: str) -> tuple[EvaluationVideo, ...]:
         raise ConfigError(f"'{spec}': unknown option '{unknown[0]}' (there are: frames, seeds)")
     if len(options) < len(pairs):
         raise ConfigError(f"'{spec}': an option is given twice")
-    seeds = re.fullmatch(r"(\d+)(?:-(\d+))?", options.get("seeds", ""), re.ASCII)
+    held_out, length = HELD_OUT.get(name, ("", DEFAULT_FRAMES))
+    seeds = re.fullmatch(r"(\d+)(?:-(\d+))?", options.get("seeds", held_out), re.ASCII)
     if seeds is None:
         raise ConfigError(f"'{spec}': needs seeds=A or seeds=A-B with whole numbers, e.g. seeds=1000-1019")
     first, last = int(seeds[1]), int(seeds[2] or seeds[1])
     if last < first:
         raise ConfigError(f"'{spec}': seeds={first}-{last} is an empty range")
-    frames = options.get("frames", str(DEFAULT_FRAMES))
+    frames = options.get("frames", str(length))
     if not re.fullmatch(r"\d+", frames, re.ASCII) or int(frames) < 1:
         raise ConfigError(f"'{spec}': frames must be a whole number of at least 1, not '{frames}'")
     level = load_level(name)
