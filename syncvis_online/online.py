@@ -151,14 +151,19 @@ class OnlineTracker:
         return tuple(tracks_of(d, size, self.labels) for d in revised), after
 
     def track_video(
-        self, frames: Iterable[Image], fps: float, mode: Mode = "streaming"
+        self,
+        frames: Iterable[Image],
+        fps: float,
+        mode: Mode = "streaming",
+        state: TrackerState | None = None,
     ) -> Iterator[FrameTracks]:
         """Track a video, window by window: `window_frames` frames every `stride` frames; a short tail counts too.
 
         "streaming" is causal: each frame's answer is what was said when its window was answered. "offline": it is
-        what the last window that holds the frame says of it, which has seen the frames that came after.
+        what the last window that holds the frame says of it, which has seen the frames that came after. `state`: that
+        of a stream which goes on with this video, at time 0 (see `after_break`); None: nothing was seen before.
         """
-        video = _Video(self, fps)
+        video = _Video(self, fps, state or self.initial_state())
         for image in frames:
             yield from video.push(image, mode)
         yield from video.finish(mode)
@@ -167,10 +172,10 @@ class OnlineTracker:
 class _Video:
     """One video on its way through the tracker."""
 
-    def __init__(self, tracker: OnlineTracker, fps: float) -> None:
+    def __init__(self, tracker: OnlineTracker, fps: float, state: TrackerState) -> None:
         self._tracker, self._fps = tracker, fps
         self._config = tracker.config
-        self._state = tracker.initial_state()
+        self._state = state
         self._features: deque[FrameFeatures] = deque(maxlen=self._config.window_frames)
         self._index, self._waiting = -1, 0
         self._size = (0, 0)

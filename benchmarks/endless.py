@@ -1,0 +1,187 @@
+"""A camera that never ends: does anything grow, does an identity come twice, does the tracker get worse?
+
+`python -m benchmarks.endless [--model NAME] [--frames N] [--drift WINDOWS] [--json FILE]`
+
+Tracks `synthetic:endless`, on which ten thousand objects pass, as a live camera's engine does, and prints a row for
+every thousand objects: resident memory (MiB), CPU time of the tracker a window (ms), ids given, frames without a free
+slot. An id that comes back after it was retired, or that does not grow, ends the run with an error.
+
+`--drift`: then that many windows without a reset, over the same first frames forward and backward, and after 100 and
+after all of them a test segment, with the state that the stream has by then. What it scores should be the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from tabulate import tabulate
+from tqdm import tqdm
+
+from syncvis_online.data.synthetic import SyntheticWorld, load_level
+from syncvis_online.evaluation.run import judge, write_result
+from syncvis_online.evaluation.tubes import VideoResult, predicted_tubes
+from syncvis_online.evaluation.videos import open_videos
+from syncvis_online.features import FrameFeatures
+from syncvis_online.online import OnlineTracker, load_tracker
+from syncvis_online.state import TrackerState
+from syncvis_online.types import FrameTracks, Track
+
+SEED, FRAMES = 9700, 12_000
+EVERY = 1000
+"""Objects to a row."""
+SEGMENT = "synthetic:medium?seeds=9000-9004&frames=80"
+BANK = 1000
+"""Frames over which the drift runs, forward and backward."""
+EARLY = 100
+COLUMNS = ("HOTA", "IDF1", "AP50", "DetA")
+
+
+@dataclass
+class Stream:
+    """One camera's windows, with what a live engine keeps of it and no more."""
+
+    tracker: OnlineTracker
+    fps: float
+    size: tuple[int, int]
+    state: TrackerState = field(init=False)
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        self.state = self.tracker.initial_state()
+        self._features: deque[FrameFeatures] = deque(maxlen=self.tracker.config.window_frames)
+
+    def push(self, features: FrameFeatures) -> tuple[Track, ...]:
+        """The answer for one more frame."""
+        self._features.append(features)
+        times = [(self.windows - len(self._features) + 1 + i) / self.fps for i in range(len(self._features))]
+        answer = self.tracker.answer(list(self._features), times, 1, self.state, self.size)
+        self.state, self.windows = answer.state, self.windows + 1
+        return answer.tracks[0]
+
+
+class Ids:
+    """That ids only grow, and that one that is gone stays away."""
+
+    def __init__(self, max_away: float) -> None:
+        self._max_away = max_away
+        self._last: dict[int, float] = {}
+        self.newest = 0
+
+    def check(self, tracks: tuple[Track, ...], now_s: float) -> None:
+        """Raise ValueError at the first id that breaks the rule."""
+        before = self.newest
+        for track in tracks:
+            last = self._last.get(track.track_id)
+            if last is None and track.track_id <= before:
+                raise ValueError(f"{now_s:.1f} s: id {track.track_id} is new, and not above {before}")
+            if last is not None and now_s - last > self._max_away:
+                raise ValueError(f"{now_s:.1f} s: id {track.track_id} is back after {now_s - last:.1f} s")
+            self._last[track.track_id] = now_s
+            self.newest = max(self.newest, track.track_id)
+        for track_id in [i for i, last in self._last.items() if now_s - last > 60.0]:
+            del self._last[track_id]  # below the newest, so that it would be found by the other rule
+
+
+def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
+    """Rows of the table."""
+    level = load_level("endless")
+    world = SyntheticWorld(level, SEED)
+    stream, ids = Stream(tracker, level.fps, level.size), Ids(tracker.config.max_lost_s + 2 / level.fps)
+    process = psutil.Process()
+    rows: list[dict[str, Any]] = []
+    passed, cpu_s, windows = 0, 0.0, 0
+    for index in tqdm(range(frames), unit="frame", desc="endless"):
+        frame = world.step(masks=False)
+        passed = max(passed, *world.alive_ids)
+        features = tracker.encode(tracker.prepare(frame.image))
+        began = time.process_time()
+        tracks = stream.push(features)
+        cpu_s += time.process_time() - began
+        windows += 1
+        ids.check(tracks, index / level.fps)
+        if passed >= EVERY * (len(rows) + 1) or index == frames - 1:
+            rows.append(
+                {
+                    "objects": passed,
+                    "windows": stream.windows,
+                    "ids": ids.newest,
+                    "rss_mib": round(process.memory_info().rss / 2**20, 1),
+                    "ms_per_window": round(1000 * cpu_s / windows, 3),
+                    "out_of_slots": stream.state.out_of_slots,
+                }
+            )
+            cpu_s, windows = 0.0, 0
+    return rows
+
+
+def there_and_back(count: int) -> Iterator[int]:
+    """0, 1, ... count - 1, count - 2, ... 1, 0, 1, ... for ever."""
+    while True:
+        yield from range(count - 1)
+        yield from range(count - 1, 0, -1)
+
+
+def drift(tracker: OnlineTracker, windows: int) -> dict[int, dict[str, float]]:
+    """Figures of the test segment for a fresh tracker (0), after EARLY windows, and after all, by windows."""
+    level = load_level("endless")
+    world = SyntheticWorld(level, SEED)
+    bank = [
+        tracker.encode(tracker.prepare(world.step(masks=False).image))
+        for _ in tqdm(range(min(BANK, windows)), unit="frame", desc="bank")
+    ]
+    stream = Stream(tracker, level.fps, level.size)
+    scores = {0: segment(tracker, None)}
+    for index in tqdm(islice(there_and_back(len(bank)), windows), total=windows, unit="window", desc="drift"):
+        stream.push(bank[index])
+        if stream.windows in (EARLY, windows):
+            scores[stream.windows] = segment(tracker, stream.state)
+    return scores
+
+
+def segment(tracker: OnlineTracker, state: TrackerState | None) -> dict[str, float]:
+    """What the tracker scores on the test segment when each of its videos goes on from `state`."""
+    results = []
+    for video in open_videos(SEGMENT):
+        start = None if state is None else tracker.after_break(state, "keep", -1 / video.fps)
+        answers: list[FrameTracks] = list(tracker.track_video(video.frames(), video.fps, state=start))
+        tubes = predicted_tubes(answers, video.length, video.size)
+        results.append(VideoResult(video.ground_truth(), tubes, video.labels))
+    judged = judge(results)
+    return {key: round(judged[key], 4) for key in COLUMNS}
+
+
+def main() -> None:
+    """Run it; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of the endless camera (%(default)s)")
+    parser.add_argument(
+        "--drift", type=int, default=0, metavar="WINDOWS", help="100000 for the figure that is kept"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    tracker = load_tracker(arguments.model, device="cpu")
+    result: dict[str, Any] = {"model": arguments.model}
+    if arguments.frames:
+        result["endless"] = endless(tracker, arguments.frames)
+        print(tabulate(result["endless"], headers="keys"))
+    if arguments.drift:
+        scores = drift(tracker, arguments.drift)
+        result["drift"] = scores
+        print(tabulate([{"windows": n, **figures} for n, figures in scores.items()], headers="keys"))
+    if arguments.json is not None:
+        write_result(arguments.json, result)
+
+
+if __name__ == "__main__":
+    main()
