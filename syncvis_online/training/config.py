@@ -77,12 +77,15 @@ class SyntheticSource:
     seeds: tuple[int, int]
     level: str = "medium"
     frames: int = 20
+    fps: float | None = None
+    """Frames a second; null: the level's own. Fewer let a video of as many frames span longer occlusions."""
     cache: str = "runs/rendered"
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
         require(0 <= self.seeds[0] <= self.seeds[1], "seeds must be the first and the last, from 0 on")
         require(self.frames >= 1, "frames must be at least 1")
+        require(self.fps is None or self.fps > 0, "fps must be greater than 0")
 
 
 @dataclass(frozen=True, slots=True)

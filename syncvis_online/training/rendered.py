@@ -29,11 +29,13 @@ from syncvis_online.types import LABELS
 MAX_IDS = 255
 
 
-def _render(level: str, frames: int, size: tuple[int, int], folder: Path, seed: int) -> Path:
+def _render(
+    level: str, frames: int, size: tuple[int, int], fps: float | None, folder: Path, seed: int
+) -> Path:
     """Render one seed; written under another name and renamed."""
     path = folder / str(seed)
     cv2.setNumThreads(1)
-    world = SyntheticWorld(load_level(level), seed)
+    world = SyntheticWorld(load_level(level), seed, fps=fps)
     images = np.empty((frames, *size, 3), dtype=np.uint8)
     identities = np.zeros((frames, *size), dtype=np.uint8)
     slots: dict[int, int] = {}
@@ -92,15 +94,17 @@ class RenderedVideos:
         size: tuple[int, int],
         cache: Path,
         *,
+        fps: float | None = None,
         processes: int = 1,
         progress: bool = True,
     ) -> None:
-        folder = cache / f"{level}-{_version(level)}-{size[0]}x{size[1]}-{frames}"
+        pace = "" if fps is None else f"-{fps:g}fps"
+        folder = cache / f"{level}-{_version(level)}-{size[0]}x{size[1]}-{frames}{pace}"
         folder.mkdir(parents=True, exist_ok=True)
         self.paths = [folder / str(seed) for seed in seeds]
         missing = [int(path.name) for path in self.paths if not path.is_dir()]
         if missing:
-            self._render_all(partial(_render, level, frames, size, folder), missing, processes, progress)
+            self._render_all(partial(_render, level, frames, size, fps, folder), missing, processes, progress)
         self._odds = _repeat_factors([_classes(path) for path in self.paths])
 
     @staticmethod

@@ -44,7 +44,14 @@ class _Synthetic:
     def __init__(self, config: SyntheticSource, size: Size, *, progress: bool) -> None:
         seeds = range(config.seeds[0], config.seeds[1] + 1)
         self._videos = RenderedVideos(
-            config.level, seeds, config.frames, size, Path(config.cache), processes=2, progress=progress
+            config.level,
+            seeds,
+            config.frames,
+            size,
+            Path(config.cache),
+            fps=config.fps,
+            processes=2,
+            progress=progress,
         )
 
     def clip(self, rng: np.random.Generator, frames: int, spacing: int, size: Size) -> Clip:

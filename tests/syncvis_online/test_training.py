@@ -232,13 +232,28 @@ def test_cells_follow_the_mask_stride_and_cover_the_same_area(tmp_path: Path, ca
     assert a.min_cells * 4 == b.min_cells
 
 
-def test_rendered_videos_look_as_the_tracker_will_see_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fps", [None, 2.5])
+def test_rendered_videos_look_as_the_tracker_will_see_them(tmp_path: Path, fps: float | None) -> None:
     """Filmed at the level's own size and shrunk, as a camera's pictures are, not drawn small."""
-    videos = RenderedVideos("easy", [5], 2, (64, 96), tmp_path, progress=False)
+    RenderedVideos("easy", [5], 2, (64, 96), tmp_path, progress=False)  # another pace: other files
+    videos = RenderedVideos("easy", [5], 2, (64, 96), tmp_path, fps=fps, progress=False)
     clip = videos.clip(np.random.default_rng(0), 2, 1)
-    world = SyntheticWorld(load_level("easy"), 5)
+    world = SyntheticWorld(load_level("easy"), 5, fps=fps)
     shrunk = [cv2.resize(world.step().image, (96, 64), interpolation=cv2.INTER_AREA) for _ in range(2)]
     assert all(any(np.array_equal(a, b) for b in shrunk) for a in clip.images)
+
+
+@pytest.mark.parametrize("train_encoder", [False, True])
+def test_a_stage_can_leave_the_encoder_as_it_is(tmp_path: Path, cache: Path, train_encoder: bool) -> None:
+    begun = train_from_config(config(tmp_path, cache, steps=1), output=tmp_path / "begun", progress=False)
+    stages = [stage(windows=2, train_encoder=train_encoder)]
+    path = config(tmp_path, cache, steps=2, initialize=str(begun), stages=stages)
+    ended = train_from_config(path, output=tmp_path / "ended", progress=False)
+    before, after = (load_model(str(x)).model.state_dict() for x in (begun, ended))
+    encoder = [name for name in after if name.startswith(("backbone.", "pixel_decoder."))]
+    assert any("running_mean" in name for name in encoder)
+    assert all(torch.equal(before[name], after[name]) for name in encoder) != train_encoder
+    assert not torch.equal(before["decoder.video_query"], after["decoder.video_query"])
 
 
 def test_a_run_starts_from_the_weights_that_it_is_told(tmp_path: Path, cache: Path) -> None:
