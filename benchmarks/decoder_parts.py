@@ -23,11 +23,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
+from benchmarks.encoded_videos import HELD_OUT, Videos, encoded, flattened
 from syncvis_online.checkpoint import load_model
 from syncvis_online.config import ModelConfig
 from syncvis_online.criterion import Criterion, CriterionConfig
@@ -41,13 +40,10 @@ from syncvis_online.targets import Targets
 from syncvis_online.training.config import OptimizerConfig
 from syncvis_online.training.loop import parameter_groups, rate_at
 from syncvis_online.training.objective import clip_loss, sub_clips
-from syncvis_online.training.rendered import RenderedVideos
 from syncvis_online.types import LABELS, encode_mask
 
 FRAMES, APART = 4, 2
 """Frames of a clip, and how many frames of a video (10 a second) lie between them."""
-VIDEO_FRAMES = 16
-SIZE, CELL = (192, 320), 4
 MIN_SCORE = 0.05
 LEAST_CELLS = 4
 
@@ -69,71 +65,12 @@ PARTS = {
 }
 
 
-@dataclass(frozen=True)
-class Videos:
-    """Encoded videos: features (V * F, ...) of F frames each in half precision, identities (V, F, h, w) by cell
-    (0: background), and the labels of each video's identities.
-    """
-
-    features: FrameFeatures
-    identities: NDArray[np.uint8]
-    labels: list[NDArray[np.int64]]
-
-    def clip(self, video: int, first: int) -> tuple[NDArray[np.int64], Tensor, Tensor]:
-        """Positions of a clip's frames, its masks (I, T, h, w) and labels (I,)."""
-        at = first + np.arange(FRAMES)
-        cells = self.identities[video, at]
-        shown = [i for i in range(1, len(self.labels[video]) + 1) if (cells == i).any()]
-        masks = np.stack([cells == i for i in shown]) if shown else np.zeros((0, *cells.shape), np.bool_)
-        labels = self.labels[video][np.array(shown, dtype=np.int64) - 1]
-        count = self.identities.shape[1]
-        return video * count + at, torch.from_numpy(masks).float(), torch.from_numpy(labels)
-
-    def window(self, positions: Sequence[NDArray[np.int64]]) -> FrameFeatures:
-        """Features of clips, (B, T, ...) in float32."""
-        found = self.features.windows(torch.from_numpy(np.stack(positions)))
-        return FrameFeatures(
-            tuple(x.float() for x in found.levels),
-            found.sizes,
-            found.mask_features.float(),
-            tuple(x.float() for x in found.level_masks),
-        )
-
-
-@torch.inference_mode()
-def encoded(model: SyncVIS, seeds: range, cache: Path) -> Videos:
-    """Every second frame of the videos of `seeds`, through the encoder."""
-    rendered = RenderedVideos("medium", seeds, VIDEO_FRAMES, SIZE, cache, processes=2)
-    frames: list[FrameFeatures] = []
-    identities, labels = [], []
-    for path in tqdm(rendered.paths, unit="video", desc="encode"):
-        images = torch.from_numpy(np.load(path / "images.npy")[::APART]).permute(0, 3, 1, 2)
-        found = model.encode(images)
-        maps = F.avg_pool2d(found.mask_features, CELL // model.config.mask_stride)
-        frames.append(
-            FrameFeatures(
-                tuple(x.half() for x in found.levels),
-                found.sizes,
-                maps.half(),
-                tuple(x.half() for x in found.level_masks),
-            )
-        )
-        identities.append(np.load(path / "identities.npy")[::APART, CELL // 2 :: CELL, CELL // 2 :: CELL])
-        labels.append(np.load(path / "labels.npy"))
-    together = FrameFeatures(
-        tuple(torch.cat(x) for x in zip(*(f.levels for f in frames), strict=True)),
-        frames[0].sizes,
-        torch.cat([f.mask_features for f in frames]),
-        tuple(torch.cat(x) for x in zip(*(f.level_masks for f in frames), strict=True)),
-    )
-    return Videos(together, np.stack(identities), labels)
-
-
 def batch_of(videos: Videos, size: int, rng: np.random.Generator) -> tuple[FrameFeatures, Targets]:
     """Random clips as features and targets."""
     count, frames = videos.identities.shape[:2]
     clips = [
-        videos.clip(int(rng.integers(count)), int(rng.integers(frames - FRAMES + 1))) for _ in range(size)
+        videos.clip(int(rng.integers(count)), int(rng.integers(frames - FRAMES + 1)), FRAMES)
+        for _ in range(size)
     ]
     most = max(1, *(len(labels) for _, _, labels in clips))
     h, w = videos.identities.shape[2:]
@@ -166,23 +103,13 @@ def train(part: Part, base: ModelConfig, videos: Videos, seed: int, steps: int, 
     return model.eval()
 
 
-def flattened(window: FrameFeatures) -> FrameFeatures:
-    """Windows (B, T, ...) as frames (B * T, ...)."""
-    return FrameFeatures(
-        tuple(x.flatten(0, 1) for x in window.levels),
-        window.sizes,
-        window.mask_features.flatten(0, 1),
-        tuple(x.flatten(0, 1) for x in window.level_masks),
-    )
-
-
 @torch.inference_mode()
 def judge(model: SyncVIS, videos: Videos) -> dict[str, float]:
     """Tube AP of two clips of each video, each decoded as one window."""
     results = []
     for video in range(len(videos.labels)):
         for first in (0, videos.identities.shape[1] - FRAMES):
-            positions, masks, labels = videos.clip(video, first)
+            positions, masks, labels = videos.clip(video, first, FRAMES)
             results.append(_answer(model, videos.window([positions]), masks, labels))
     figures = tube_average_precision(results)
     return {"AP": figures["AP"], "AP50": figures["AP50"]}
@@ -256,8 +183,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     checkpoint = load_model("default")
-    training = encoded(checkpoint.model, range(options.videos), options.cache)
-    held_out = encoded(checkpoint.model, range(8100, 8100 + options.videos // 5), options.cache)
+    training = encoded(checkpoint.model, range(options.videos), options.cache, APART)
+    held_out = encoded(
+        checkpoint.model, range(HELD_OUT, HELD_OUT + options.videos // 5), options.cache, APART
+    )
     work = partial(
         one_run,
         base=checkpoint.model.config,

@@ -53,19 +53,25 @@ class Stream:
     fps: float
     size: tuple[int, int]
     state: TrackerState = field(init=False)
-    windows: int = 0
+    frames: int = 0
 
     def __post_init__(self) -> None:
         self.state = self.tracker.initial_state()
         self._features: deque[FrameFeatures] = deque(maxlen=self.tracker.config.window_frames)
+        self._waiting = 0
 
-    def push(self, features: FrameFeatures) -> tuple[Track, ...]:
-        """The answer for one more frame."""
+    def push(self, features: FrameFeatures) -> tuple[tuple[Track, ...], ...]:
+        """One more frame; the answers that are due by it, oldest first."""
         self._features.append(features)
-        times = [(self.windows - len(self._features) + 1 + i) / self.fps for i in range(len(self._features))]
-        answer = self.tracker.answer(list(self._features), times, 1, self.state, self.size)
-        self.state, self.windows = answer.state, self.windows + 1
-        return answer.tracks[0]
+        self.frames += 1
+        self._waiting += 1
+        if self._waiting < self.tracker.config.stride:
+            return ()
+        first = self.frames - len(self._features)
+        times = [(first + i) / self.fps for i in range(len(self._features))]
+        answer = self.tracker.answer(list(self._features), times, self._waiting, self.state, self.size)
+        self.state, self._waiting = answer.state, 0
+        return answer.tracks
 
 
 class Ids:
@@ -104,18 +110,19 @@ def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
         passed = max(passed, *world.alive_ids)
         features = tracker.encode(tracker.prepare(frame.image))
         began = time.process_time()
-        tracks = stream.push(features)
+        answered = stream.push(features)
         cpu_s += time.process_time() - began
-        windows += 1
-        ids.check(tracks, index / level.fps)
+        windows += bool(answered)
+        for tracks in answered:
+            ids.check(tracks, index / level.fps)
         if passed >= EVERY * (len(rows) + 1) or index == frames - 1:
             rows.append(
                 {
                     "objects": passed,
-                    "windows": stream.windows,
+                    "frames": stream.frames,
                     "ids": ids.newest,
                     "rss_mib": round(process.memory_info().rss / 2**20, 1),
-                    "ms_per_window": round(1000 * cpu_s / windows, 3),
+                    "ms_per_window": round(1000 * cpu_s / max(1, windows), 3),
                     "out_of_slots": stream.state.out_of_slots,
                 }
             )
@@ -142,8 +149,8 @@ def drift(tracker: OnlineTracker, windows: int) -> dict[int, dict[str, float]]:
     scores = {0: segment(tracker, None)}
     for index in tqdm(islice(there_and_back(len(bank)), windows), total=windows, unit="window", desc="drift"):
         stream.push(bank[index])
-        if stream.windows in (EARLY, windows):
-            scores[stream.windows] = segment(tracker, stream.state)
+        if stream.frames in (EARLY, windows):
+            scores[stream.frames] = segment(tracker, stream.state)
     return scores
 
 
