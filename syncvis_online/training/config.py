@@ -37,6 +37,8 @@ class StageConfig:
     spacings: tuple[int, ...] = (1, 2)
     covered: float = 0.0
     """Share of the clips in which instances go behind a board for some frames (`data/clips_covered.py`)."""
+    forget: float = 0.0
+    """Odds with which an instance loses its query between two windows of a rollout, and must be found anew."""
     train_encoder: bool = True
     """False: backbone and pixel decoder stay as they are, and only the decoder learns, in half the time a step."""
     sub_clips: int = 0
@@ -51,7 +53,8 @@ class StageConfig:
             values = getattr(self, name)
             require(len(values) > 0 and min(values) >= 1, f"{name} must name whole numbers from 1 on")
         require(max(self.strides) <= self.window_frames, "strides must not be longer than window_frames")
-        require(0.0 <= self.covered <= 1.0, "covered must be in [0, 1]")
+        for name in ("covered", "forget"):
+            require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
         require(min(self.sub_clips, self.random_sub_clips or 0) >= 0, "sub-clips must not be negative")
         require(
             not self.sub_clips or (self.windows == 1 and self.sub_clips < self.window_frames),

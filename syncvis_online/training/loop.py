@@ -159,12 +159,13 @@ class Trainer:
             index = torch.arange(images.shape[0] * images.shape[1], device=images.device)
             whole = features.windows(index.view(images.shape[:2]))
             pilot = self.criterion.pilot(whole, targets, self.model.decoder.predict)
+        rng = np.random.default_rng((self.config.seed, 2, self.step, self.peers.rank))
         if stage.sub_clips:
-            rng = np.random.default_rng((self.config.seed, 2, self.step))
             clips = sub_clips(images.shape[1], stage.sub_clips, stage.random_sub_clips, rng)
             return pilot | clip_loss(self.model, self.criterion, features, targets, clips)
+        shape = (stage.window_frames, stage.windows, stride)
         return pilot | carried_loss(
-            self.model, self.criterion, features, targets, stage.window_frames, stage.windows, stride
+            self.model, self.criterion, features, targets, *shape, forget=stage.forget, rng=rng
         )
 
     def train_step(self, images: Tensor, targets: Targets, stride: int) -> dict[str, float]:

@@ -23,6 +23,8 @@ def carried_loss(
     window_frames: int,
     windows: int,
     stride: int,
+    forget: float = 0.0,
+    rng: np.random.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Consecutive windows through which the video queries flow with gradient (UVLA); mean of their terms.
 
@@ -30,7 +32,12 @@ def carried_loss(
     tracker: a slot whose instance was seen, on a frame that the window answers, goes on from v, one whose instance
     is out of sight from its last seen v, frozen, and a slot that holds nothing starts from the learned query. A model
     with a memory takes an entry of every slot seen, after every window.
+
+    Before each window but the first an instance loses its query with odds `forget`, drawn from `rng`, and is matched
+    anew, as one that a tracker has missed for too long must be found by a free query in the midst of the others
+    (TrackFormer, Meinhardt et al., CVPR 2022, section 3.3, drops track queries for it).
     """
+    rng = rng or np.random.default_rng()
     B, F = targets.valid.shape[:2]
     base = torch.arange(B, device=targets.valid.device)[:, None] * F
     p = model.decoder.video_query.expand(B, -1, -1)
@@ -39,6 +46,11 @@ def carried_loss(
     total: dict[str, Tensor] = {}
     pooled = criterion.pooled(features.mask_features.unflatten(0, (B, F)), targets)
     for i in range(windows):
+        if held is not None and forget:
+            held, given_back = _forgotten(held, targets.labels.shape[1], forget, rng)
+            given_back = given_back.to(p.device)
+            p = torch.where(given_back[..., None], model.decoder.video_query, p)
+            remembered = [(keys, values, used & ~given_back) for keys, values, used in remembered]
         index = list(range(i * stride, i * stride + window_frames))
         window = features.windows(base + torch.tensor(index, device=base.device))
         of_window = targets.frames(index)
@@ -54,6 +66,15 @@ def carried_loss(
         if entry is not None:
             remembered.append((*entry, seen))
     return total
+
+
+def _forgotten(
+    held: Assignments, instances: int, odds: float, rng: np.random.Generator
+) -> tuple[Assignments, Tensor]:
+    """`held` without some of the instances, at every depth, and the queries that held these at the last, (B, N)."""
+    gone = rng.random((held.shape[1], instances)) < odds
+    lost = (held >= 0) & gone[np.arange(held.shape[1])[None, :, None], held.clip(min=0)]
+    return np.where(lost, -1, held), torch.from_numpy(lost[-1])
 
 
 def _seen(held: Assignments, targets: Targets) -> Tensor:
