@@ -182,6 +182,41 @@ def test_training_reaches_the_memory_through_all_windows() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_instances_that_lose_their_query_are_as_if_never_seen() -> None:
+    """With odds of one every window is a first window: its query, its memory and its assignment are gone."""
+    model, criterion = remembering_model(), Criterion(CriterionConfig(points=0))
+    torch.manual_seed(0)
+    masks = torch.zeros(2, 2, 4, 16, 24)
+    masks[:, 0, :, 2:8, 2:8] = 1.0
+    masks[:, 1, 1:, 8:14, 12:20] = 1.0
+    targets = Targets(masks, torch.tensor([[0, 3], [2, 2]]), torch.ones(2, 4, 16, 24), 1.0)
+    encoded = model.encode(torch.randint(0, 256, (8, 3, 64, 96)).double())
+
+    def terms(**options: float) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng(0)
+        return carried_loss(model, criterion, encoded, targets, 2, 3, 1, rng=rng, **options)
+
+    forgotten, kept = terms(forget=1.0), terms()
+    base = 4 * torch.arange(2)[:, None]
+    alone = [
+        carried_loss(
+            model,
+            criterion,
+            encoded.windows((base + torch.tensor([i, i + 1])).flatten()),
+            targets.frames([i, i + 1]),
+            2,
+            1,
+            1,
+        )
+        for i in range(3)
+    ]
+    for name, value in forgotten.items():
+        torch.testing.assert_close(value, sum(x[name] for x in alone) / 3, msg=name)  # type: ignore[operator]
+    assert any(not torch.allclose(value, kept[name]) for name, value in forgotten.items())
+    some = terms(forget=0.5)
+    assert all(torch.equal(value, terms(forget=0.5)[name]) for name, value in some.items())
+
+
 def test_a_memory_is_part_of_what_is_streamed() -> None:
     """The window that follows depends on what was remembered, and only through the slots that remember."""
     tracker = OnlineTracker(Checkpoint(remembering_model(), replace(TRACKER, memory_interval_s=0.0), {}))
