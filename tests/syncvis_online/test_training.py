@@ -246,7 +246,7 @@ def test_rendered_videos_look_as_the_tracker_will_see_them(tmp_path: Path, fps: 
 @pytest.mark.parametrize("train_encoder", [False, True])
 def test_a_stage_can_leave_the_encoder_as_it_is(tmp_path: Path, cache: Path, train_encoder: bool) -> None:
     begun = train_from_config(config(tmp_path, cache, steps=1), output=tmp_path / "begun", progress=False)
-    stages = [stage(windows=2, train_encoder=train_encoder)]
+    stages = [stage(batch=2, windows=2, train_encoder=train_encoder)]
     path = config(tmp_path, cache, steps=2, initialize=str(begun), stages=stages)
     ended = train_from_config(path, output=tmp_path / "ended", progress=False)
     before, after = (load_model(str(x)).model.state_dict() for x in (begun, ended))
