@@ -9,7 +9,9 @@ the layout of the objects together (`graph`, GMP-VIS). Knows nothing of the life
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -75,7 +77,7 @@ class Propagate:
         return np.arange(len(held))
 
 
-class _Matched:
+class _Matched(ABC):
     """v0 = q + W_v q of the learned queries; pairs are found after the window."""
 
     def start(self, model: SyncVIS, carried: Tensor, memory: Memory | None) -> Tensor:
@@ -86,32 +88,38 @@ class _Matched:
         self, slots: Side, found: Side, held: NDArray[np.bool_], confidence: NDArray[np.float32], maps: Tensor
     ) -> NDArray[np.int64]:
         """See `Association`: pairs for the slots that hold an object; free slots take the queries that are left."""
-        order = np.full(len(held), NONE)
         rows = np.flatnonzero(held)
-        if rows.size:
-            by_confidence = np.argsort(-confidence, kind="stable")
-            likely = by_confidence[: max(len(rows), np.count_nonzero(confidence >= LIKELY))]
-            pairs = self.pairs(slots, found, rows, likely, maps)
-            order[rows[pairs[:, 0]]] = likely[pairs[:, 1]]
-        _give_the_rest(order, held, confidence)
-        return order
+        if not rows.size:
+            return np.arange(len(held))
+        by_confidence = np.argsort(-confidence, kind="stable")
+        likely = by_confidence[: max(len(rows), np.count_nonzero(confidence >= LIKELY))]
+        pairs = self.pairs(slots, found, rows, likely, maps)
+        return _order(rows[pairs[:, 0]], likely[pairs[:, 1]], held, confidence)
 
+    @abstractmethod
     def pairs(
         self, slots: Side, found: Side, rows: NDArray[np.intp], likely: NDArray[np.intp], maps: Tensor
     ) -> NDArray[np.intp]:
         """(M, 2): places in `rows`, which are the slots that hold an object, and in `likely`, which are queries."""
-        raise NotImplementedError
 
 
-def _give_the_rest(
-    order: NDArray[np.int64], held: NDArray[np.bool_], confidence: NDArray[np.float32]
-) -> None:
-    """Give the most confident of the queries that answer for none to the free slots, its own to each if it can be."""
+def _order(
+    slots: NDArray[np.intp],
+    queries: NDArray[np.intp],
+    held: NDArray[np.bool_],
+    confidence: NDArray[np.float32],
+) -> NDArray[np.int64]:
+    """What `assign` gives, from pairs for slots that hold an object: the most confident of the other queries go to the
+    free slots, its own to each if it can be.
+    """
+    order = np.full(len(held), NONE)
+    order[slots] = queries
     left = np.setdiff1d(np.arange(len(order)), order)
     left = left[np.argsort(-confidence[left], kind="stable")][: np.count_nonzero(~held)]
     own = left[~held[left]]
     order[own] = own
     order[~held & (order == NONE)] = np.setdiff1d(left, own)
+    return order
 
 
 class Cosine(_Matched):
@@ -158,17 +166,12 @@ class PropagateOverlap(Propagate):
         self, slots: Side, found: Side, held: NDArray[np.bool_], confidence: NDArray[np.float32], maps: Tensor
     ) -> NDArray[np.int64]:
         """See `Association`."""
-        order = np.full(len(held), NONE)
-        rows = np.flatnonzero(held)
-        if rows.size:
-            alike = np.zeros((len(rows), len(held)))
-            asked = np.flatnonzero(confidence >= self.likely)
-            alike[:, asked] = mask_ious(slots.masks(maps, rows), found.masks(maps, asked))
-            alike[np.arange(len(rows)), rows] += self.head_start
-            pairs = _best_pairs(alike)
-            order[rows[pairs[:, 0]]] = pairs[:, 1]
-        _give_the_rest(order, held, confidence)
-        return order
+        rows, asked = np.flatnonzero(held), np.flatnonzero(confidence >= self.likely)
+        alike = np.zeros((len(rows), len(held)))
+        alike[:, asked] = mask_ious(slots.masks(maps, rows), found.masks(maps, asked))
+        alike[np.arange(len(rows)), rows] += self.head_start
+        pairs = _best_pairs(alike)
+        return _order(rows[pairs[:, 0]], pairs[:, 1], held, confidence)
 
 
 class Graph(_Matched):
@@ -245,7 +248,7 @@ def _cosines(a: Tensor, b: Tensor) -> Matrix:
 
 def mask_ious(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Matrix:
     """IoU of every pair of masks, (A, h, w) and (B, h, w) -> (A, B); 0 where both are empty."""
-    x, y = (m.reshape(len(m), -1).astype(np.float32) for m in (a, b))
+    x, y = (m.reshape(len(m), prod(m.shape[1:])).astype(np.float32) for m in (a, b))
     common = (x @ y.T).astype(np.float64)
     ious: Matrix = common / np.maximum(x.sum(1)[:, None] + y.sum(1)[None] - common, 1)
     return ious

@@ -147,6 +147,16 @@ def test_a_carried_query_that_changes_over_loses_its_identity_to_the_one_that_st
     assert answered(PropagateOverlap(), slots, found, 2, unlikely) == [0, 1]
 
 
+def test_carried_queries_stay_where_nothing_is_likely_or_nothing_is_held() -> None:
+    """A picture that turns black, and an empty street."""
+    slots = Side(looks(), squares([(0, 0), (0, 6)]))
+    nothing = np.zeros(N, dtype=np.float32)
+    assert answered(PropagateOverlap(), slots, slots, 2, nothing) == [0, 1]
+    for way in ASSOCIATIONS.values():
+        order = way.assign(slots, slots, held(0), nothing, maps())
+        assert order.tolist() == list(range(N))
+
+
 def test_a_carried_query_whose_mask_only_changes_a_little_keeps_its_slot() -> None:
     slots = Side(looks(), squares([(0, 0), (0, 6)]))
     found = Side(
@@ -174,6 +184,7 @@ def test_ious_of_masks() -> None:
     a[0] = b[1] = False
     wanted = [[(x & y).sum() / max(1, (x | y).sum()) for y in b] for x in a]
     assert np.allclose(mask_ious(a, b), wanted)
+    assert mask_ious(a, b[:0]).shape == (3, 0)
 
 
 @pytest.mark.parametrize("association", ["cosine", "iou", "graph", "propagate_iou"])
