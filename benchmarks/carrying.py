@@ -45,7 +45,6 @@ from syncvis_online.types import LABELS, FrameTracks, encode_mask
 
 WINDOW = 2
 WINDOWS_A_STEP = 10
-LEAST_CELLS = 4
 TRACKER = TrackerConfig(window_frames=WINDOW, birth_score=0.3, keep_score=0.3, max_lost_s=0.15)
 COLUMNS = ("HOTA", "AssA", "DetA", "IDF1", "IDSW", "AP", "AP50")
 
@@ -76,20 +75,10 @@ ROWS = {
 def batch_of(videos: Videos, row: Row, rng: np.random.Generator) -> tuple[FrameFeatures, Targets]:
     """Random rollouts as features and targets."""
     frames = WINDOW + (row.windows - 1) * row.stride
-    count, length = videos.identities.shape[:2]
-    clips = [
-        videos.clip(int(rng.integers(count)), int(rng.integers(length - frames + 1)), frames)
-        for _ in range(WINDOWS_A_STEP // row.windows)
-    ]
-    most = max(1, *(len(labels) for _, _, labels in clips))
-    h, w = videos.identities.shape[2:]
-    masks, labels = torch.zeros(len(clips), most, frames, h, w), torch.full((len(clips), most), -1)
-    for b, (_, mask, label) in enumerate(clips):
-        masks[b, : len(label)], labels[b, : len(label)] = mask, label
-    targets = Targets(masks, labels, torch.ones(len(clips), frames, h, w), LEAST_CELLS)
+    window, targets = videos.batch(WINDOWS_A_STEP // row.windows, frames, rng)
     if not row.unified:
         targets = of_the_first_window(targets)
-    return videos.window([positions for positions, _, _ in clips]), targets
+    return window, targets
 
 
 def of_the_first_window(targets: Targets) -> Targets:

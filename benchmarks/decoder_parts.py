@@ -36,7 +36,6 @@ from syncvis_online.evaluation.run import write_result
 from syncvis_online.evaluation.tubes import PredictedTube, VideoResult
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
-from syncvis_online.targets import Targets
 from syncvis_online.training.config import OptimizerConfig
 from syncvis_online.training.loop import parameter_groups, rate_at
 from syncvis_online.training.objective import clip_loss, sub_clips
@@ -45,7 +44,6 @@ from syncvis_online.types import LABELS, encode_mask
 FRAMES, APART = 4, 2
 """Frames of a clip, and how many frames of a video (10 a second) lie between them."""
 MIN_SCORE = 0.05
-LEAST_CELLS = 4
 
 
 @dataclass(frozen=True)
@@ -65,22 +63,6 @@ PARTS = {
 }
 
 
-def batch_of(videos: Videos, size: int, rng: np.random.Generator) -> tuple[FrameFeatures, Targets]:
-    """Random clips as features and targets."""
-    count, frames = videos.identities.shape[:2]
-    clips = [
-        videos.clip(int(rng.integers(count)), int(rng.integers(frames - FRAMES + 1)), FRAMES)
-        for _ in range(size)
-    ]
-    most = max(1, *(len(labels) for _, _, labels in clips))
-    h, w = videos.identities.shape[2:]
-    masks, labels = torch.zeros(size, most, FRAMES, h, w), torch.full((size, most), -1)
-    for b, (_, mask, label) in enumerate(clips):
-        masks[b, : len(label)], labels[b, : len(label)] = mask, label
-    targets = Targets(masks, labels, torch.ones(size, FRAMES, h, w), LEAST_CELLS)
-    return videos.window([positions for positions, _, _ in clips]), targets
-
-
 def train(part: Part, base: ModelConfig, videos: Videos, seed: int, steps: int, batch: int) -> SyncVIS:
     """A decoder of `part` after `steps` steps. Clips and their order depend on the seed alone."""
     torch.manual_seed(seed)
@@ -92,7 +74,7 @@ def train(part: Part, base: ModelConfig, videos: Videos, seed: int, steps: int, 
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, steps, settings) * group["scale"]
-        window, targets = batch_of(videos, batch, rng)
+        window, targets = videos.batch(batch, FRAMES, rng)
         features = flattened(window)
         clips = sub_clips(FRAMES, part.sub_clip, 0, rng) if part.sub_clip else []
         loss = torch.stack(list(clip_loss(model, criterion, features, targets, clips).values())).sum()

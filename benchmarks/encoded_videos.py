@@ -15,10 +15,12 @@ from tqdm import tqdm
 
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
+from syncvis_online.targets import Targets
 from syncvis_online.training.rendered import RenderedVideos
 
 VIDEO_FRAMES = 16
 SIZE, CELL = (192, 320), 4
+LEAST_CELLS = 4
 HELD_OUT = 8100
 """First seed of the videos to judge by."""
 FPS = 10.0
@@ -44,6 +46,21 @@ class Videos:
         labels = self.labels[video][np.array(shown, dtype=np.int64) - 1]
         count = self.identities.shape[1]
         return video * count + at, torch.from_numpy(masks).float(), torch.from_numpy(labels)
+
+    def batch(self, size: int, frames: int, rng: np.random.Generator) -> tuple[FrameFeatures, Targets]:
+        """Random clips of so many frames as windows (size, frames, ...) and targets."""
+        count, length = self.identities.shape[:2]
+        clips = [
+            self.clip(int(rng.integers(count)), int(rng.integers(length - frames + 1)), frames)
+            for _ in range(size)
+        ]
+        most = max(1, *(len(labels) for _, _, labels in clips))
+        h, w = self.identities.shape[2:]
+        masks, labels = torch.zeros(size, most, frames, h, w), torch.full((size, most), -1)
+        for b, (_, mask, label) in enumerate(clips):
+            masks[b, : len(label)], labels[b, : len(label)] = mask, label
+        targets = Targets(masks, labels, torch.ones(size, frames, h, w), LEAST_CELLS)
+        return self.window([positions for positions, _, _ in clips]), targets
 
     def window(self, positions: Sequence[NDArray[np.int64]]) -> FrameFeatures:
         """Features of clips, (B, T, ...) in float32."""
