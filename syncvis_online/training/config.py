@@ -33,6 +33,9 @@ class StageConfig:
     """Relative shares of the sources, by their names in `data.sources`."""
     window_frames: int = 2
     windows: int = 1
+    ahead: tuple[int, ...] = (0,)
+    """Windows before them that are decoded without gradient, drawn from for each step: what the queries carry then
+    is as old as in a stream, for a third of a window's cost (truncated back-propagation through time)."""
     strides: tuple[int, ...] = (1,)
     spacings: tuple[int, ...] = (1, 2)
     covered: float = 0.0
@@ -53,21 +56,26 @@ class StageConfig:
             values = getattr(self, name)
             require(len(values) > 0 and min(values) >= 1, f"{name} must name whole numbers from 1 on")
         require(max(self.strides) <= self.window_frames, "strides must not be longer than window_frames")
+        require(
+            len(self.ahead) > 0 and min(self.ahead) >= 0,
+            "ahead must name whole numbers, none of them negative",
+        )
         for name in ("covered", "forget"):
             require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
         require(min(self.sub_clips, self.random_sub_clips or 0) >= 0, "sub-clips must not be negative")
         require(
-            not self.sub_clips or (self.windows == 1 and self.sub_clips < self.window_frames),
-            "sub_clips needs windows: 1, and must be shorter than window_frames",
+            not self.sub_clips
+            or (self.windows == 1 and max(self.ahead) == 0 and self.sub_clips < self.window_frames),
+            "sub_clips needs windows: 1 and ahead: [0], and must be shorter than window_frames",
         )
         require(
             min(self.shares.values(), default=0) >= 0 and sum(self.shares.values()) > 0,
             "the shares of a stage must not be negative, nor all zero",
         )
 
-    def frames(self, stride: int) -> int:
-        """Frames of a clip for this stride."""
-        return self.window_frames + (self.windows - 1) * stride
+    def frames(self, stride: int, ahead: int = 0) -> int:
+        """Frames of a clip for this stride, and as many windows ahead."""
+        return self.window_frames + (ahead + self.windows - 1) * stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +247,7 @@ class TrainingConfig:
             f"stages.{i}.shares: no source '{name}' in data.sources (there are: {', '.join(self.data.sources)})",
         )
         source = self.data.sources[name]
-        most = max(stage.frames(stride) for stride in stage.strides)
+        most = max(stage.frames(stride, max(stage.ahead)) for stride in stage.strides)
         require(
             not isinstance(source, SyntheticSource) or most <= source.frames,
             f"stages.{i}: its clips of {most} frames are longer than data.sources.{name}.frames",

@@ -28,7 +28,8 @@ def carried_loss(
 ) -> dict[str, Tensor]:
     """Consecutive windows through which the video queries flow with gradient (UVLA); mean of their terms.
 
-    `features` (B*F, ...) of clips of F = window_frames + (windows - 1) * stride frames. The rule of the
+    `features` (B*F, ...) of clips of F = window_frames + (ahead + windows - 1) * stride frames: `windows` counts the
+    last ones, and those ahead of them are decoded without gradient, for what the queries carry. The rule of the
     tracker: a slot whose instance was seen, on a frame that the window answers, goes on from v, one whose instance
     is out of sight from its last seen v, frozen, and a slot that holds nothing starts from the learned query. A model
     with a memory takes an entry of every slot seen, after every window.
@@ -45,7 +46,8 @@ def carried_loss(
     remembered: list[tuple[Tensor, Tensor, Tensor]] = []
     total: dict[str, Tensor] = {}
     pooled = criterion.pooled(features.mask_features.unflatten(0, (B, F)), targets)
-    for i in range(windows):
+    ahead = (F - window_frames) // stride + 1 - windows
+    for i in range(ahead + windows):
         if held is not None and forget:
             held, given_back = _forgotten(held, targets.labels.shape[1], forget, rng)
             given_back = given_back.to(p.device)
@@ -55,14 +57,19 @@ def carried_loss(
         window = features.windows(base + torch.tensor(index, device=base.device))
         of_window = targets.frames(index)
         memory = Memory.stack(remembered) if remembered else None
-        output = model.decode(window, model.carry(p, memory))
-        terms, held = criterion(window, output, of_window, held, pooled=pooled.frames(index))
-        for key, value in terms.items():
-            total[key] = total.get(key, 0.0) + value / windows
+        counted = i >= ahead
+        with torch.set_grad_enabled(counted and torch.is_grad_enabled()):
+            output = model.decode(window, model.carry(p, memory))
+            terms, held = criterion(
+                window, output, of_window, held, frame_terms=counted, pooled=pooled.frames(index)
+            )
+        if counted:
+            for key, value in terms.items():
+                total[key] = total.get(key, 0.0) + value / windows
         answered = of_window.frames(range(window_frames - min(stride, window_frames), window_frames))
         seen = _seen(held[-1], answered)
         p = torch.where(seen[..., None], output.video_queries.to(p.dtype), p)
-        entry = model.remember(output.video_queries)
+        entry = model.remember(output.video_queries)  # W_k and W_v' learn from those ahead too
         if entry is not None:
             remembered.append((*entry, seen))
     return total

@@ -39,6 +39,12 @@ class Samples(Dataset[Sample]):
         rng = np.random.default_rng((self.config.seed, 1, step))
         return int(rng.choice(self.config.stage_at(step).strides))
 
+    def frames(self, step: int) -> int:
+        """Frames of a clip at a step, the same for its whole batch."""
+        stage = self.config.stage_at(step)
+        rng = np.random.default_rng((self.config.seed, 6, step))
+        return stage.frames(self.stride(step), int(rng.choice(stage.ahead)))
+
     def size(self, step: int) -> tuple[int, int]:
         """(height, width) of the clips at a step, the same for its whole batch."""
         data = self.config.data
@@ -58,7 +64,7 @@ class Samples(Dataset[Sample]):
         step, place = key
         stage = self.config.stage_at(step)
         rng = np.random.default_rng((self.config.seed, 0, step, place))
-        return self._tensors(self._clip(rng, stage, stage.frames(self.stride(step)), self.size(step)))
+        return self._tensors(self._clip(rng, stage, self.frames(step), self.size(step)))
 
     def _clip(self, rng: np.random.Generator, stage: StageConfig, frames: int, size: tuple[int, int]) -> Clip:
         names = list(stage.shares)

@@ -230,3 +230,26 @@ def test_a_memory_is_part_of_what_is_streamed() -> None:
     a = tracker.slots.decode(window, [state]).video_queries
     b = tracker.slots.decode(window, [emptied]).video_queries
     assert not torch.equal(a, b)
+
+
+def test_windows_ahead_carry_what_they_saw_and_no_gradient() -> None:
+    """The last of three windows is answered as in a rollout of three, and what it learns from stops at its frames."""
+    model, criterion = remembering_model(), Criterion(CriterionConfig(points=0))
+    torch.manual_seed(0)
+    masks = torch.zeros(2, 2, 4, 16, 24)
+    masks[:, 0, :, 2:8, 2:8] = 1.0
+    masks[:, 1, 1:3, 8:14, 12:20] = 1.0
+    targets = Targets(masks, torch.tensor([[0, 3], [2, 2]]), torch.ones(2, 4, 16, 24), 1.0)
+    images = torch.randint(0, 256, (8, 3, 64, 96)).double().requires_grad_()
+    encoded = model.eval().encode(images)
+    first_two = encoded.windows(torch.tensor([0, 1, 2, 4, 5, 6]))
+
+    all_three = carried_loss(model, criterion, encoded, targets, 2, 3, 1)
+    two = carried_loss(model, criterion, first_two, targets.frames([0, 1, 2]), 2, 2, 1)
+    last = carried_loss(model, criterion, encoded, targets, 2, 1, 1)
+    for name, value in last.items():
+        torch.testing.assert_close(value, 3 * all_three[name] - 2 * two[name], msg=name)
+
+    (gradient,) = torch.autograd.grad(torch.stack(list(last.values())).sum(), images)
+    reached = gradient.unflatten(0, (2, 4)).abs().amax((0, 2, 3, 4)) > 0
+    assert reached.tolist() == [False, False, True, True]

@@ -220,6 +220,15 @@ def test_samples_have_the_shapes_of_their_stage(tmp_path: Path, cache: Path) -> 
         assert set(np.unique(targets.labels)) <= set(range(-1, 6))
 
 
+def test_clips_hold_the_windows_ahead_that_were_drawn_for_their_step(tmp_path: Path, cache: Path) -> None:
+    stages = [stage(ahead=[0, 3], windows=1, window_frames=2)]
+    samples = Samples(load_training_config(config(tmp_path, cache, stages=stages)), progress=False)
+    frames = [samples.frames(step) for step in range(6)]
+    assert set(frames) == {2, 5}
+    for step in range(6):
+        assert {len(samples[step, place][0]) for place in range(2)} == {frames[step]}
+
+
 def test_cells_follow_the_mask_stride_and_cover_the_same_area(tmp_path: Path, cache: Path) -> None:
     coarse = Samples(load_training_config(config(tmp_path, cache)), progress=False)
     model = {**TINY.to_mapping(), "mask_stride": 2}
@@ -477,6 +486,15 @@ def test_a_config_extends_another_and_never_itself(tmp_path: Path, cache: Path) 
         ({"stages": [stage(batch=3)], "processes": 2}, "batch must be a multiple of processes"),
         ({"stages": [stage(strides=[3])]}, "strides must not be longer"),
         ({"stages": [stage(sub_clips=2)]}, "must be shorter than window_frames"),
+        ({"stages": [stage(ahead=[])]}, "ahead must name whole numbers"),
+        (
+            {"stages": [stage(ahead=[1], window_frames=3, sub_clips=2)]},
+            r"sub_clips needs windows: 1 and ahead: \[0\]",
+        ),
+        (
+            {"stages": [stage(ahead=[0, 40])]},
+            r"stages.0: its clips of 4\d frames are longer than data\.sources\.world\.frames",
+        ),
         ({"stages": [stage(shares={"photos": 1})]}, "no source 'photos' in data.sources"),
         ({"stages": [stage(shares={"world": 0})]}, "shares of a stage"),
         ({"stages": [stage(shares=[1])]}, "stages.0.shares"),
