@@ -12,9 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
-STAGES = ("receive", "queue", "schedule", "preprocess", "encode", "decode", "track", "masks", "publish")
+STAGES = (
+    *("receive", "queue", "schedule", "preprocess", "encode", "decode", "track", "masks", "publish"),
+    *("overlay", "video"),
+)
 """Where a frame's time goes: capture to the reader (live only), the wait in the ring, the wait for the
-engine's thread, the engine's own stages, and handing out."""
+engine's thread, the engine's own stages, and handing out; while somebody watches, drawing and video encoding."""
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
 """5 ms to 5 s with an edge on the objective: 100 ms from capture to publication."""
@@ -50,6 +53,15 @@ class Metrics:
         self.ring_fill = gauge("ring_fill_ratio", "Fill of the camera's frame buffer, 0 to 1.")
         self.active_tracks = gauge("active_tracks", "Tracks on the frame published last.")
         self.subscribers = gauge("subscribers", "Subscribers to the camera's tracked frames.")
+        self.viewers = gauge("viewers", "Who watches the camera over WebRTC.")
+        self.encoded = counter(
+            "pictures_encoded", "Overlay pictures encoded, once for all viewers.", ("camera", "codec")
+        )
+        self.keyframes = counter("keyframes_encoded", "Keyframes among them.", ("camera", "codec"))
+        self.viewer_dropped = counter(
+            "viewer_pictures_dropped",
+            "Pictures that a viewer did not get because it or its line is too slow.",
+        )
         self.camera_up = gauge("camera_up", "1 while the camera delivers frames, else 0.")
         self.last_frame = gauge(
             "last_frame_timestamp_seconds", "Unix time at which the newest frame was received."
@@ -66,7 +78,8 @@ class Metrics:
         build.labels(version=package_version()).set(1)
         self._by_camera: tuple[Counter | Gauge, ...] = (
             *(self.received, self.published, self.engine_failures, self.out_of_slots),
-            *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up),
+            *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up, self.viewers),
+            self.viewer_dropped,
         )
         for stage in STAGES:
             self.stage.labels(stage)
@@ -80,7 +93,10 @@ class Metrics:
 
     def remove_camera(self, camera: str) -> None:
         """Remove all series of a camera. Nothing happens when there are none."""
-        apart = (self.dropped, self.reconnects, self.last_frame, self.capture_to_publish)
+        apart = (
+            *(self.dropped, self.reconnects, self.last_frame, self.capture_to_publish),
+            *(self.encoded, self.keyframes),
+        )
         for metric in (*self._by_camera, *apart):
             metric.remove_by_labels({"camera": camera})
 

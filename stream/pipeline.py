@@ -74,7 +74,7 @@ class CameraPipeline:
         self.hub = Hub(self.name, clock=clock, on_subscribers=statistics.subscribers)
         self._source = source
         self._scheduler = scheduler
-        self._statistics = statistics
+        self.statistics = statistics
         self._sink = sink
         self._clock = clock
         engine = scheduler.engine
@@ -106,7 +106,7 @@ class CameraPipeline:
 
     def status(self) -> CameraStatus:
         """The camera as of now."""
-        return self._statistics.status()
+        return self.statistics.status()
 
     async def run(self) -> None:
         """Read and track until the source ends or `stop()` is called; then end the hub.
@@ -121,7 +121,7 @@ class CameraPipeline:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # one task failed, the other was cancelled for it
         finally:
-            self._statistics.up(False)
+            self.statistics.up(False)
             self.hub.close()
         if self._error is not None:
             raise self._error
@@ -141,7 +141,7 @@ class CameraPipeline:
         try:
             await asyncio.wait([reader])
         finally:
-            self._statistics.up(False)
+            self.statistics.up(False)
             await self._ring.close(discard=self._stopping and not self._ring.lossless)
 
     async def _read(self) -> None:
@@ -152,19 +152,19 @@ class CameraPipeline:
         except SyncVISError as error:
             # Kept until the frames before it are answered: raised here it would cancel the tracking.
             self._error = error
-            self._statistics.error(str(error))
+            self.statistics.error(str(error))
 
     async def _receive(self, frame: Frame) -> None:
         now = self._clock()
         # The media's own time says nothing about transit; the camera's and the packet's arrival do.
-        self._statistics.received(now, None if frame.clock == "media" else now - frame.captured_at_s)
+        self.statistics.received(now, None if frame.clock == "media" else now - frame.captured_at_s)
         await self._ring.put(_Received(frame, now, time.monotonic()))
-        self._statistics.ring_fill(self._ring.fill_ratio)
+        self.statistics.ring_fill(self._ring.fill_ratio)
 
     async def _track(self) -> None:
         while (received := await self._ring.get()) is not None:
-            self._statistics.ring_fill(self._ring.fill_ratio)
-            self._statistics.stage("queue", time.monotonic() - received.at_monotonic_s)
+            self.statistics.ring_fill(self._ring.fill_ratio)
+            self.statistics.stage("queue", time.monotonic() - received.at_monotonic_s)
             self._in_work[received.frame.seq] = received
             window = self._windows.push(self._flagged(received.frame))
             if window is not None:
@@ -181,29 +181,29 @@ class CameraPipeline:
         started = time.monotonic()
         outcome = await self._scheduler.process(window)
         if isinstance(outcome, EngineFailure):
-            self._statistics.engine_failed(outcome.message)
-            self._statistics.dropped(ENGINE_ERROR, window.answers)
+            self.statistics.engine_failed(outcome.message)
+            self.statistics.dropped(ENGINE_ERROR, window.answers)
             for frame in window.frames[-window.answers :]:
                 self._in_work.pop(frame.seq, None)
             return
         self._observe_stages(outcome, time.monotonic() - started)
-        self._statistics.out_of_slots(outcome.out_of_slots)
+        self.statistics.out_of_slots(outcome.out_of_slots)
         for tracked in outcome.frames:
             await self._publish(tracked)
 
     def _observe_stages(self, answer: EngineAnswer, elapsed_s: float) -> None:
         for stage, seconds in answer.stages_s.items():
-            self._statistics.stage(stage, seconds)
-        self._statistics.stage("schedule", elapsed_s - sum(answer.stages_s.values()))
+            self.statistics.stage(stage, seconds)
+        self.statistics.stage("schedule", elapsed_s - sum(answer.stages_s.values()))
 
     async def _publish(self, tracked: TrackedFrame) -> None:
         started = time.monotonic()
         published = self.hub.publish(tracked)
-        self._statistics.stage("publish", time.monotonic() - started)
+        self.statistics.stage("publish", time.monotonic() - started)
         received = self._in_work.pop(tracked.seq, None)
         from_s = tracked.captured_at_s
         if tracked.clock == "media" and received is not None:
             from_s = received.at_s  # a file has no capture: count from the moment it was decoded
-        self._statistics.published(published, published.published_at_s - from_s)
+        self.statistics.published(published, published.published_at_s - from_s)
         if self._sink is not None:
             await self._sink(published)

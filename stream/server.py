@@ -66,8 +66,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     """The application for a service that is started and closed by the caller."""
     options = options or ServerOptions()
     executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
-    hubs = {name: camera.hub for name, camera in service.cameras.items()}
-    feeds = OverlayFeeds(hubs, executor, stamp=options.frame_stamp)
+    feeds = OverlayFeeds(service.cameras, executor, stamp=options.frame_stamp)
     sessions = Sessions(feeds, limits=options.limits, ice_addresses=options.ice_addresses)
 
     @asynccontextmanager

@@ -129,6 +129,21 @@ class CameraStatistics:
         self._subscribers = count
         self._metrics.subscribers.labels(self.camera).set(count)
 
+    def viewers(self, count: int) -> None:
+        """That many watch over WebRTC."""
+        self._metrics.viewers.labels(self.camera).set(count)
+
+    def encoded(self, codec: str, keyframe: bool, seconds: float) -> None:
+        """A picture was encoded for all who watch with this codec, `seconds` after it was wanted."""
+        self._metrics.encoded.labels(self.camera, codec).inc()
+        if keyframe:
+            self._metrics.keyframes.labels(self.camera, codec).inc()
+        self.stage("video", seconds)
+
+    def viewer_dropped(self) -> None:
+        """A viewer did not get a picture that others got."""
+        self._metrics.viewer_dropped.labels(self.camera).inc()
+
     def error(self, message: str) -> None:
         """Something went wrong; one line, without a password."""
         self._last_error = message

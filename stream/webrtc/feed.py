@@ -1,18 +1,20 @@
-"""The overlay of one camera, drawn once for all who watch it, and only while somebody does.
+"""The overlay of one camera, drawn once for all who watch it, encoded once for each codec, and only while somebody
+watches.
 
-Owns the drawing thread's work and each viewer's slot for the newest picture. Knows the hub on one side and
-"somebody who awaits pictures" on the other; nothing of SDP, ICE or codecs.
-
-Nothing here queues: a viewer that is slow skips pictures, and only it does.
+Owns the drawing and the encoders, and when a keyframe is made. Knows the hub on one side and the viewers' queues
+(`fanout`) on the other; nothing of SDP, ICE or RTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -20,25 +22,34 @@ from numpy.typing import NDArray
 
 from stream.hub import Hub
 from stream.overlay import draw_overlay
+from stream.pipeline import CameraPipeline
+from stream.statistics import CameraStatistics
 from stream.types import TrackedFrame
+from stream.webrtc.encoder import NOMINAL_FPS, RTP_CLOCK_HZ, Codec, EncodedPicture, VideoEncoder
+from stream.webrtc.fanout import Fanout, ViewerQueue
+from stream.webrtc.rate import ceiling_bps, shared_bps
 
 logger = logging.getLogger(__name__)
 
-RTP_CLOCK_HZ = 90_000
+KEYFRAME_INTERVAL_S = 0.5
+"""At least so long lies between two keyframes, whoever asks."""
+
 NOMINAL_STEP = RTP_CLOCK_HZ // 30
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One overlay picture, ready for a video encoder.
 
-    `planes` is I420 in one array of shape (3 H / 2, W), H and W even; `rtp_ticks` is its time in 1/90000 s
-    from the feed's start and grows with every picture. It is shared by all viewers and never written to.
+    `planes` is I420 in one array of shape (3 H / 2, W), H and W even, never written to; `ticks` is its time in 1/90000
+    s from the feed's start and grows with every picture; `drawn_at_s` is on the monotonic clock.
     """
 
-    camera: str
     seq: int
-    rtp_ticks: int
+    ticks: int
+    drawn_at_s: float
     planes: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
@@ -53,6 +64,8 @@ class RtpClock:
     def __init__(self) -> None:
         self._origin_s: float | None = None
         self._last = -1
+        self.fps = float(NOMINAL_FPS)
+        """The pace of late."""
 
     def ticks(self, captured_at_s: float) -> int:
         """The ticks of a picture captured at this Unix time."""
@@ -62,131 +75,199 @@ class RtpClock:
         if ticks <= self._last:
             ticks = self._last + NOMINAL_STEP
             self._origin_s = captured_at_s - ticks / RTP_CLOCK_HZ
+        elif self._last >= 0:
+            step_s = min(1.0, (ticks - self._last) / RTP_CLOCK_HZ)
+            self.fps = 1.0 / (0.9 / self.fps + 0.1 * step_s)
         self._last = ticks
         return ticks
 
+    def between(self, elapsed_s: float) -> int:
+        """The ticks of a picture that is shown again `elapsed_s` later: half of it, so that the next picture, which is
+        captured before it is drawn, still comes after.
+        """
+        self._last += max(1, round(elapsed_s * RTP_CLOCK_HZ / 2))
+        return self._last
 
-class PictureSlot:
-    """Where one viewer finds the newest picture: latest-only, ends with StopAsyncIteration when closed."""
 
-    def __init__(self) -> None:
-        self._pending: Picture | None = None
-        self._wake = asyncio.Event()
-        self._closed = False
-        self.dropped = 0
+class _Stream:
+    """One codec's encoder and those who watch it."""
 
-    def offer(self, picture: Picture) -> None:
-        """Make `picture` the next one to be read; one that was not read yet is dropped and counted."""
-        if self._pending is not None:
-            self.dropped += 1
-        self._pending = picture
-        self._wake.set()
+    def __init__(self, codec: Codec, on_drop: Callable[[], None]) -> None:
+        self.encoder = VideoEncoder(codec)
+        self.fanout = Fanout(self.request_keyframe, on_drop=on_drop)
+        self.wanted = asyncio.Event()
+        """A keyframe is."""
+        self.keyframe_at_s = -KEYFRAME_INTERVAL_S
 
-    def close(self) -> None:
-        """End the iteration. Idempotent."""
-        self._closed = True
-        self._pending = None
-        self._wake.set()
+    def request_keyframe(self) -> None:
+        self.wanted.set()
 
-    def __aiter__(self) -> PictureSlot:
-        return self
+    @property
+    def keyframe_due(self) -> bool:
+        return self.wanted.is_set() and time.monotonic() - self.keyframe_at_s >= KEYFRAME_INTERVAL_S
 
-    async def __anext__(self) -> Picture:
-        while not self._closed:
-            if self._pending is not None:
-                picture, self._pending = self._pending, None
-                return picture
-            self._wake.clear()
-            await self._wake.wait()
-        raise StopAsyncIteration
+    def rate(self, picture: Picture, fps: float) -> float:
+        """Bits a second for a picture, and what each viewer gets of them."""
+        height, width = picture.planes.shape[0] * 2 // 3, picture.planes.shape[1]
+        limits = [viewer.rate.limit_bps for viewer in self.fanout.viewers]
+        bps = shared_bps(limits, ceiling_bps(width, height, fps))
+        for viewer in self.fanout.viewers:
+            limit = viewer.rate.limit_bps
+            viewer.limit_bps = limit if limit < bps else None
+        return bps
+
+    def publish(self, encoded: EncodedPicture) -> None:
+        if encoded.keyframe:
+            self.wanted.clear()
+        self.fanout.publish(encoded)
 
 
 class OverlayFeed:
-    """Pictures of one camera for any number of viewers. All methods run on the event loop's thread."""
+    """Encoded pictures of one camera for any number of viewers. All methods run on the event loop's thread."""
 
-    def __init__(self, hub: Hub, executor: Executor, *, stamp: bool = False) -> None:
+    def __init__(
+        self, hub: Hub, executor: Executor, statistics: CameraStatistics, *, stamp: bool = False
+    ) -> None:
         self._hub = hub
         self._executor = executor
+        self._statistics = statistics
         self._stamp = stamp
-        self._slots: set[PictureSlot] = set()
+        self._streams: dict[Codec, _Stream] = {}
         self._clock = RtpClock()
         self._last: Picture | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._drawn = asyncio.Event()
+        self._encoding = asyncio.Lock()
+        self._tasks: dict[Codec | None, asyncio.Task[None]] = {}
+        """What draws (None), and what answers each codec's requests for keyframes."""
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def viewers(self) -> int:
-        """How many slots are open."""
-        return len(self._slots)
+        """How many watch."""
+        return sum(len(stream.fanout.viewers) for stream in self._streams.values())
 
     @property
     def has_picture(self) -> bool:
         """Whether somebody who joins now is shown something at once."""
         return self._hub.latest is not None
 
-    def join(self) -> PictureSlot:
-        """Open a slot; it starts with the newest picture there is. The first one starts the drawing."""
-        slot = PictureSlot()
-        self._slots.add(slot)
-        if self._task is None:
-            self._task = asyncio.create_task(self._draw(), name=f"overlay {self._hub.camera}")
-        elif self._last is not None:
-            slot.offer(self._last)
-        return slot
+    def join(self, codec: Codec) -> ViewerQueue:
+        """A queue of encoded pictures, from a keyframe on. The first one starts the drawing."""
+        if codec not in self._streams:
+            stream = self._streams[codec] = _Stream(codec, self._statistics.viewer_dropped)
+            self._start(codec, self._answer(stream))
+        if None not in self._tasks:
+            self._start(None, self._draw())
+        queue = self._streams[codec].fanout.join()
+        self._statistics.viewers(self.viewers)
+        return queue
 
-    def leave(self, slot: PictureSlot) -> None:
-        """Close a slot; the last one stops the drawing. Idempotent."""
-        slot.close()
-        self._slots.discard(slot)
-        if not self._slots and self._task is not None:
-            self._task.cancel()
-            self._task = None
+    def leave(self, queue: ViewerQueue) -> None:
+        """Close a queue; the last one of a codec ends its encoder, the last one of all the drawing. Idempotent."""
+        for codec, stream in tuple(self._streams.items()):
+            stream.fanout.leave(queue)
+            if not stream.fanout.viewers:
+                del self._streams[codec]
+                self._cancel(codec)
+        if not self._streams:
+            self._cancel(None)
             self._last = None
+            self._drawn.clear()
+        self._statistics.viewers(self.viewers)
 
     async def close(self) -> None:
-        """End every slot and wait for the drawing to stop."""
-        task = self._task
-        for slot in tuple(self._slots):
-            self.leave(slot)
-        if task is not None:
-            await asyncio.gather(task, return_exceptions=True)
+        """End every queue and wait for the drawing to stop."""
+        self._end()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _draw(self) -> None:
-        """Draw until the hub closes or nobody watches; whatever else ends it ends every slot, not silently."""
+    def _start(self, key: Codec | None, work: Coroutine[Any, Any, None]) -> None:
+        name = f"overlay of {self._hub.camera}{f', {key}' if key else ''}"
+        self._tasks[key] = asyncio.create_task(self._guarded(work), name=name)
+
+    def _cancel(self, key: Codec | None) -> None:
+        task = self._tasks.pop(key, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work until it ends; what ends it ends every queue, and not silently."""
         try:
-            async with self._hub.subscribe() as frames:
-                if self._hub.latest is not None:
-                    await self._publish(self._hub.latest)
-                async for frame in frames:
-                    await self._publish(frame)
+            await work
         except Exception:
             logger.exception("the overlay of camera %s cannot be drawn", self._hub.camera)
-        self._task = None
-        for slot in tuple(self._slots):
-            self.leave(slot)
+        self._end()
+
+    def _end(self) -> None:
+        for stream in tuple(self._streams.values()):
+            for queue in tuple(stream.fanout.viewers):
+                self.leave(queue)
+
+    async def _draw(self) -> None:
+        """Draw and encode until the hub closes or nobody watches."""
+        async with self._hub.subscribe() as frames:
+            if self._hub.latest is not None:
+                await self._publish(self._hub.latest)
+            async for frame in frames:
+                await self._publish(frame)
 
     async def _publish(self, frame: TrackedFrame) -> None:
-        loop = asyncio.get_running_loop()
-        planes = await loop.run_in_executor(self._executor, render_planes, frame, self._stamp)
-        ticks = self._clock.ticks(frame.captured_at_s)
-        self._last = Picture(camera=frame.camera, seq=frame.seq, rtp_ticks=ticks, planes=planes)
-        for slot in tuple(self._slots):
-            slot.offer(self._last)
+        async with self._encoding:
+            began = time.monotonic()
+            planes = await self._in_thread(partial(render_planes, frame, self._stamp))
+            now = time.monotonic()
+            self._statistics.stage("overlay", now - began)
+            self._last = Picture(frame.seq, self._clock.ticks(frame.captured_at_s), now, planes)
+            self._drawn.set()
+            for stream in tuple(self._streams.values()):
+                await self._encode(stream, self._last)
+
+    async def _answer(self, stream: _Stream) -> None:
+        """Answer requests for keyframes by showing the newest picture again: the next may be long in coming."""
+        while True:
+            await stream.wanted.wait()
+            await self._drawn.wait()
+            await asyncio.sleep(max(0.0, stream.keyframe_at_s + KEYFRAME_INTERVAL_S - time.monotonic()))
+            async with self._encoding:
+                if self._last is not None and stream.keyframe_due:
+                    now = time.monotonic()
+                    ticks = self._clock.between(now - self._last.drawn_at_s)
+                    self._last = replace(self._last, ticks=ticks, drawn_at_s=now)
+                    await self._encode(stream, self._last)
+
+    async def _encode(self, stream: _Stream, picture: Picture) -> None:
+        began = time.monotonic()
+        keyframe, fps = stream.keyframe_due, self._clock.fps
+        if keyframe:
+            stream.keyframe_at_s = began
+        encode = partial(stream.encoder.encode, picture.planes, picture.seq, picture.ticks, keyframe=keyframe)
+        encoded = await self._in_thread(partial(encode, bps=stream.rate(picture, fps), fps=fps))
+        self._statistics.encoded(stream.encoder.codec, encoded.keyframe, time.monotonic() - began)
+        stream.publish(encoded)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
 class OverlayFeeds:
     """The feed of each camera, made when first asked for."""
 
-    def __init__(self, hubs: Mapping[str, Hub], executor: Executor, *, stamp: bool = False) -> None:
-        self._hubs = hubs
+    def __init__(
+        self, cameras: Mapping[str, CameraPipeline], executor: Executor, *, stamp: bool = False
+    ) -> None:
+        self._cameras = cameras
         self._executor = executor
         self._stamp = stamp
         self._feeds: dict[str, OverlayFeed] = {}
 
     def __getitem__(self, camera: str) -> OverlayFeed:
         """The feed of a camera. Raises KeyError when there is no such camera."""
-        hub = self._hubs[camera]
+        pipeline = self._cameras[camera]
         if camera not in self._feeds:
-            self._feeds[camera] = OverlayFeed(hub, self._executor, stamp=self._stamp)
+            self._feeds[camera] = OverlayFeed(
+                pipeline.hub, self._executor, pipeline.statistics, stamp=self._stamp
+            )
         return self._feeds[camera]
 
     async def close(self) -> None:

@@ -1,46 +1,51 @@
-"""The video track that aiortc sends to one viewer.
+"""The video track that aiortc sends to one viewer: pictures that are encoded already.
 
-Owns the step from a shared picture to a frame of this viewer's encoder. Does not draw and does not encode.
+Owns the step from a viewer's queue to aiortc. Does not draw and does not encode: aiortc packs a packet into RTP, where
+it would encode a frame.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
+from typing import Any
 
 import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-from stream.webrtc.feed import RTP_CLOCK_HZ, OverlayFeed
-
-RTP_TIME_BASE = Fraction(1, RTP_CLOCK_HZ)
+from stream.webrtc.encoder import Codec
+from stream.webrtc.fanout import ViewerQueue
+from stream.webrtc.feed import OverlayFeed
 
 
 class OverlayTrack(MediaStreamTrack):
-    """The newest overlay picture of one camera, whenever the encoder asks for the next."""
+    """The overlay of one camera, from a keyframe on. It joins the camera's viewers when aiortc asks for the first
+    picture, which is when the peer is connected.
+
+    `codec` is what was negotiated; set it before that.
+    """
 
     kind = "video"
 
     def __init__(self, feed: OverlayFeed) -> None:
         super().__init__()
+        self.codec: Codec = "H264"
+        self.queue: ViewerQueue | None = None
         self._feed = feed
-        self._slot = feed.join()
 
-    async def recv(self) -> av.VideoFrame:
+    async def recv(self) -> av.Packet[Any]:
         """The next picture; its pts is in 1/90000 s. Raises MediaStreamError once the track has ended."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        if self.queue is None:
+            self.queue = self._feed.join(self.codec)
         try:
-            picture = await anext(self._slot)
+            return (await anext(self.queue)).packet
         except StopAsyncIteration as ended:
             self.stop()
             raise MediaStreamError from ended
-        # The planes are shared and not copied; the frame is this viewer's own, because an encoder writes
-        # `pict_type` into the frame that it is given.
-        frame = av.VideoFrame.from_numpy_buffer(picture.planes, format="yuv420p")
-        frame.pts = picture.rtp_ticks
-        frame.time_base = RTP_TIME_BASE
-        return frame
 
     def stop(self) -> None:
         """End the track and leave the feed. Idempotent."""
-        self._feed.leave(self._slot)
+        if self.queue is not None:
+            self._feed.leave(self.queue)
         super().stop()

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket, pack_remb_fci
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -102,14 +103,14 @@ def only(offer: str, codec: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-@pytest.mark.parametrize("codec", ["", "H264"])
+@pytest.mark.parametrize("codec", ["", "VP8"])
 async def test_a_viewer_sees_the_overlay_of_known_frames(codec: str) -> None:
     async with watched(ServerOptions(frame_stamp=True)) as server, Viewer(server.http) as viewer:
         answer = await viewer.watch(codec)
         assert answer.status_code == 201
         assert answer.headers["content-type"] == "application/sdp"
         codecs = re.findall(r"a=rtpmap:\d+ (VP8|H264)/", answer.text)
-        assert codecs[0] == (codec or "VP8"), "VP8 is preferred where it is offered"
+        assert codecs[0] == (codec or "H264"), "H.264 is preferred where it is offered"
         seqs = []
         for _ in range(8):
             picture = await viewer.picture()
@@ -175,6 +176,46 @@ async def test_two_viewers_share_one_drawing_and_each_sees_it() -> None:
         for viewer in (first, second):
             await viewer.picture()
         assert server.service.hub("cam").subscribers == 1
+
+
+async def test_a_lost_picture_is_answered_with_one_keyframe_for_all() -> None:
+    """PLI (RFC 4585, section 6.3.1), as a peer sends it."""
+    async with watched() as server, Viewer(server.http) as first, Viewer(server.http) as second:
+        for viewer in (first, second):
+            await viewer.watch()
+            await viewer.picture()
+        before = keyframes(server)
+        (source,) = first.receiver.getSynchronizationSources()
+        for _ in range(5):
+            await first.receiver._send_rtcp_pli(source.source)
+        await until(lambda: keyframes(server) > before)
+        for _ in range(5):
+            await second.picture()
+        assert keyframes(server) == before + 1
+
+
+async def test_what_a_viewer_reports_of_its_line_reaches_its_rate() -> None:
+    async with watched() as server, Viewer(server.http) as viewer:
+        await viewer.watch()
+        await viewer.picture()
+        (session,) = server.app.state.sessions._sessions.values()
+        (sender,) = session.connection.getSenders()
+        queue = session._track.queue
+        queue.rate.sent(1_000_000)
+        for bps, expected in ((500_000, 500_000), (10**9, pytest.approx(500_000, rel=0.2))):
+            fci = pack_remb_fci(bps, [sender._ssrc])
+            await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=fci))
+            assert queue.rate.limit_bps == expected
+        damaged = RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=b"nothing")
+        await sender._handle_rtcp_packet(damaged)
+        report = RtcpReceiverInfo(sender._ssrc, 64, 100, 0, 0, 0, 0)
+        await sender._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[report]))
+        assert queue.rate.limit_bps < 500_000, "a quarter of the packets was lost"
+
+
+def keyframes(server: Watched) -> float:
+    name, labels = "syncvis_keyframes_encoded_total", {"camera": "cam", "codec": "H264"}
+    return server.service.registry.get_sample_value(name, labels) or 0.0
 
 
 async def test_offers_that_come_too_early_or_to_the_wrong_place() -> None:
