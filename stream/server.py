@@ -22,7 +22,8 @@ from stream.app import Service
 from stream.metrics import package_version
 from stream.track_socket import track_socket_router
 from stream.webrtc.feed import OverlayFeeds
-from stream.webrtc.sessions import LOOPBACK, SessionLimits, Sessions
+from stream.webrtc.ice import LOOPBACK
+from stream.webrtc.sessions import SessionLimits, Sessions
 from stream.webrtc.whep import whep_router
 
 VIEWER = Path(__file__).parent / "viewer"

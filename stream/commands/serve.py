@@ -144,7 +144,7 @@ async def _serve_http(service: Service, config: ServeConfig, stop: asyncio.Event
 async def _run_server(service: Service, config: ServeConfig) -> None:
     from stream.http_server import run_server
     from stream.server import ServerOptions, create_app
-    from stream.webrtc.sessions import LOOPBACK
+    from stream.webrtc.ice import LOOPBACK
 
     host = config.server.host
     here_only = host == "localhost" or host.startswith("127.") or host == "::1"

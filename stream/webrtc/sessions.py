@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
@@ -21,6 +19,7 @@ from aiortc.sdp import SessionDescription
 from stream.webrtc.encoder import Codec
 from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.feedback import listen
+from stream.webrtc.ice import LOOPBACK, restrict_addresses
 from stream.webrtc.offer import OfferError, check_offer
 from stream.webrtc.track import OverlayTrack
 
@@ -28,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 CODEC_ORDER = ("video/H264", "video/VP8")
 """H.264 first: of both, it is the cheaper one to encode, and each is encoded once for all viewers."""
-
-LOOPBACK = ("127.0.0.1",)
 
 
 class SessionLimitError(Exception):
@@ -138,7 +135,7 @@ class Sessions:
             transceiver.setCodecPreferences(_codec_preferences())
             listen(transceiver.sender, track)
             await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
-            _restrict_addresses(connection, self._ice_addresses)
+            restrict_addresses(connection, self._ice_addresses)
             answer = await connection.createAnswer()
             track.codec = _sent_codec(answer.sdp)
             await connection.setLocalDescription(answer)
@@ -184,27 +181,3 @@ def _sent_codec(answer: str) -> Codec:
         if media.kind == "video" and media.port and media.direction in ("sendonly", "sendrecv"):
             return "H264" if media.rtp.codecs[0].mimeType == "video/H264" else "VP8"
     raise OfferError("no video section can be answered")
-
-
-def _restrict_addresses(connection: RTCPeerConnection, addresses: Sequence[str] | None) -> None:
-    """Let this connection, and no other, gather candidates on `addresses` only.
-
-    aioice has no option for it: the addresses are an argument of one method of each of its connections, which
-    is wrapped here before gathering starts. Loopback cannot be offered in another way.
-    """
-    if addresses is None:
-        return
-    chosen = list(addresses)
-    transports = [t.receiver.transport.transport for t in connection.getTransceivers()]
-    if connection.sctp is not None:
-        transports.append(connection.sctp.transport.transport)
-    for transport in transports:
-        agent = transport.iceGatherer._connection
-        gather = partial(_gather_on, agent.get_component_candidates, chosen)
-        agent.get_component_candidates = gather  # type: ignore[method-assign]
-
-
-async def _gather_on(
-    gather: Callable[..., Awaitable[Any]], chosen: list[str], component: int, addresses: list[str]
-) -> Any:
-    return await gather(component=component, addresses=chosen)
