@@ -47,7 +47,7 @@ from stream.hub import Subscription
 from stream.server import ServerOptions, create_app
 from stream.types import EngineAnswer, TrackedFrame, Window
 from stream.webrtc.feed import render_planes
-from stream.webrtc.ice import LOOPBACK, restrict_addresses
+from stream.webrtc.ice import IceOptions, listen_on
 from stream.webrtc.sessions import SessionLimits
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.types import Track, box_of_mask, encode_mask
@@ -146,7 +146,7 @@ def plain_app() -> tuple[FastAPI, Callable[[TrackedFrame], object]]:
         transceiver.setCodecPreferences([c for c in codecs if c.mimeType in ("video/H264", "video/rtx")])
         offer = (await request.body()).decode()
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        restrict_addresses(peer, LOOPBACK)
+        listen_on(peer, IceOptions())
         await peer.setLocalDescription(await peer.createAnswer())
         return Response(peer.localDescription.sdp, 201, media_type="application/sdp")
 
@@ -181,7 +181,7 @@ class Counting:
     async def watch(self, http: httpx.AsyncClient) -> None:
         """Connect; returns when the first picture is there."""
         await self.peer.setLocalDescription(await self.peer.createOffer())
-        restrict_addresses(self.peer, LOOPBACK)
+        listen_on(self.peer, IceOptions())
         answer = await http.post("/whep/cam", content=self.peer.localDescription.sdp, headers=SDP)
         answer.raise_for_status()
         await self.peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))

@@ -6,6 +6,7 @@ Secrets come from the environment (`${NAME}` in any value). Does not know what t
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream.errors import ConfigError
 from stream.sources.base import SourceOptions
@@ -78,18 +79,79 @@ class PipelineConfig(_Section):
     stride: Annotated[int, Field(ge=1)] | None = None
 
 
+def _address(text: str) -> str:
+    ipaddress.ip_address(text)
+    return text
+
+
+def _server_url(text: str) -> str:
+    if not re.fullmatch(r"(stun|turns?):[^?:\s]+(:\d+)?(\?transport=(udp|tcp))?", text):
+        raise ValueError("a server is stun:HOST[:PORT] or turn:HOST[:PORT][?transport=udp|tcp]")
+    return text
+
+
+IPAddress = Annotated[str, AfterValidator(_address)]
+IceServerUrl = Annotated[str, AfterValidator(_server_url)]
+
+
+class TurnConfig(_Section):
+    """A TURN server. `secret`: what it shares with this host, for credentials that end after `ttl_s`; without one
+    everybody gets `username` and `password`.
+    """
+
+    url: IceServerUrl
+    secret: str = Field(default="", repr=False)
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    ttl_s: Annotated[float, Field(ge=60, le=86_400)] = 3600.0
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> TurnConfig:
+        if not self.secret and not (self.username and self.password):
+            raise ValueError("a TURN server needs a secret, or a username and a password")
+        return self
+
+
+class WebRtcConfig(_Section):
+    """How viewers' browsers reach this host over UDP.
+
+    `addresses`: its own addresses that are offered; left out, loopback where the server listens there, else all others.
+    `ports`: the first and the last UDP port, one for each viewer; left out, any. `advertised`: the address that viewers
+    are told instead, where a NAT or a container's network passes these ports through. `stun`, `turn`: servers that
+    viewers and this host ask; left out, none is asked. `viewers`: at the same time, all cameras together.
+    """
+
+    addresses: tuple[IPAddress, ...] | None = None
+    ports: (
+        tuple[Annotated[int, Field(ge=1024, le=65535)], Annotated[int, Field(ge=1024, le=65535)]] | None
+    ) = None
+    advertised: IPAddress | None = None
+    stun: IceServerUrl | None = None
+    turn: TurnConfig | None = None
+    viewers: Annotated[int, Field(ge=1, le=10_000)] = 64
+
+    @model_validator(mode="after")
+    def _has_ports(self) -> WebRtcConfig:
+        if self.ports is not None and self.ports[0] > self.ports[1]:
+            raise ValueError("ports are the first and the last one")
+        return self
+
+
 class ServerConfig(_Section):
     """Where HTTP listens: this machine only unless told otherwise. Port 0 takes any free port.
 
     `frame_stamp`: draw each frame's number into the picture that viewers get, to measure delays.
     `allowed_hosts`: the names by which a browser may ask for the server. Left out, that is any name where the
-    server listens to the network, and this machine's own names where it does not.
+    server listens to the network, and this machine's own names where it does not. `origins`: the web sites whose pages
+    may watch and read (CORS), e.g. https://example.org; none but the server's own page unless named here.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Port = 8080
     frame_stamp: bool = False
     allowed_hosts: tuple[str, ...] | None = None
+    origins: tuple[str, ...] = ()
+    webrtc: WebRtcConfig = WebRtcConfig()
 
 
 class LogConfig(_Section):

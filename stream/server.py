@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -22,7 +23,7 @@ from stream.app import Service
 from stream.metrics import package_version
 from stream.track_socket import track_socket_router
 from stream.webrtc.feed import OverlayFeeds
-from stream.webrtc.ice import LOOPBACK
+from stream.webrtc.ice import IceOptions
 from stream.webrtc.sessions import SessionLimits, Sessions
 from stream.webrtc.whep import whep_router
 
@@ -51,15 +52,16 @@ class ServerOptions:
     """What a viewer gets.
 
     `frame_stamp`: draw the frame's number as a machine-readable pattern (`stream.stamp`), to measure delay.
-    `ice_addresses`: this host's addresses that are offered to WebRTC peers; None means all but loopback.
-    `limits`: how many viewers, and how long one may take to connect. `allowed_hosts`: the names by which the server
+    `ice`: how WebRTC peers reach this host. `limits`: how many viewers, and how long one may take to connect.
+    `origins`: web sites whose pages may use the API (CORS). `allowed_hosts`: the names by which the server
     may be asked for (the Host header); None allows any. A page of another site whose name is made to point at this
     machine (DNS rebinding) is refused by it.
     """
 
     frame_stamp: bool = False
-    ice_addresses: tuple[str, ...] | None = LOOPBACK
+    ice: IceOptions = field(default_factory=IceOptions)
     limits: SessionLimits = field(default_factory=SessionLimits)
+    origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
 
 
@@ -68,7 +70,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     options = options or ServerOptions()
     executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
     feeds = OverlayFeeds(service.cameras, executor, stamp=options.frame_stamp)
-    sessions = Sessions(feeds, limits=options.limits, ice_addresses=options.ice_addresses)
+    sessions = Sessions(feeds, limits=options.limits, ice=options.ice)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -90,6 +92,14 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     )
     app.state.closing = False
     app.state.sessions = sessions
+    if options.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(options.origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
+            allow_headers=["Authorization", "Content-Type", "If-Match"],
+            expose_headers=["Location", "ETag", "Link", "Retry-After", "Accept-Post", "Accept-Patch"],
+        )
     app.middleware("http")(_add_security_headers)
     if options.allowed_hosts is not None:
         app.add_middleware(

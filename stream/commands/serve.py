@@ -17,8 +17,9 @@ from stream.errors import ConfigError
 
 if TYPE_CHECKING:
     from stream.app import Service
-    from stream.config import ServeConfig
+    from stream.config import ServeConfig, WebRtcConfig
     from stream.identities import IdLedger
+    from stream.webrtc.ice import IceOptions
 
 _log = logging.getLogger(__name__)
 
@@ -141,17 +142,35 @@ async def _serve_http(service: Service, config: ServeConfig, stop: asyncio.Event
         server.result()
 
 
+def _ice_options(config: WebRtcConfig, addresses: tuple[str, ...] | None) -> IceOptions:
+    from stream.webrtc.ice import IceOptions, TurnServer
+
+    turn = None
+    if config.turn is not None:
+        turn = TurnServer(**config.turn.model_dump())
+    return IceOptions(
+        addresses=config.addresses or addresses,
+        ports=config.ports,
+        advertised=config.advertised,
+        stun=config.stun,
+        turn=turn,
+    )
+
+
 async def _run_server(service: Service, config: ServeConfig) -> None:
     from stream.http_server import run_server
     from stream.server import ServerOptions, create_app
     from stream.webrtc.ice import LOOPBACK
+    from stream.webrtc.sessions import SessionLimits
 
     host = config.server.host
     here_only = host == "localhost" or host.startswith("127.") or host == "::1"
     own_names = ("localhost", "127.0.0.1", "[::1]", host) if here_only else None
     options = ServerOptions(
         frame_stamp=config.server.frame_stamp,
-        ice_addresses=LOOPBACK if here_only else None,
+        ice=_ice_options(config.server.webrtc, LOOPBACK if here_only else None),
+        limits=SessionLimits(viewers=config.server.webrtc.viewers),
+        origins=config.server.origins,
         allowed_hosts=config.server.allowed_hosts or own_names,
     )
 

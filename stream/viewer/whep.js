@@ -4,6 +4,18 @@ import { Backoff } from "./retry.js";
 
 const DISCONNECTED_MS = 3000;
 
+// Link: <turn:host>; rel="ice-server"; username="..."; credential="..." (RFC 9725, section 4.6).
+function iceServersOf(links) {
+  const servers = [];
+  for (const [, urls, rest] of links.matchAll(/<([^>]+)>((?:\s*;\s*[\w-]+="[^"]*")*)/g)) {
+    const parameters = Object.fromEntries([...rest.matchAll(/([\w-]+)="([^"]*)"/g)].map(([, key, value]) => [key, value]));
+    if (parameters.rel !== "ice-server") continue;
+    const { username, credential } = parameters;
+    servers.push(username ? { urls, username, credential } : { urls });
+  }
+  return servers;
+}
+
 export class WhepPlayer {
   #video;
   #camera = null;
@@ -51,10 +63,14 @@ export class WhepPlayer {
     peer.ontrack = ({ track }) => this.#show(track);
     peer.onconnectionstatechange = () => this.#follow(peer, generation);
     try {
-      await peer.setLocalDescription(await peer.createOffer());
-      // The offer goes out without waiting for this browser's own addresses: its checks reveal them.
-      const answer = await this.#offer(peer.localDescription.sdp, generation);
-      if (generation === this.#generation) await peer.setRemoteDescription({ type: "answer", sdp: answer });
+      // The offer goes out without this browser's own addresses: its checks reveal them, and only the answer says
+      // which servers to ask for others.
+      const offer = await peer.createOffer();
+      const { answer, iceServers } = await this.#offer(offer.sdp, generation);
+      if (generation !== this.#generation) return;
+      if (iceServers.length) peer.setConfiguration({ ...peer.getConfiguration(), iceServers });
+      await peer.setLocalDescription(offer);
+      await peer.setRemoteDescription({ type: "answer", sdp: answer });
     } catch (error) {
       if (generation === this.#generation) this.#again(error.retryAfterMs);
     }
@@ -73,7 +89,7 @@ export class WhepPlayer {
     const session = response.headers.get("Location");
     if (generation === this.#generation) this.#session = session;
     else fetch(session, { method: "DELETE" }).catch(() => {});
-    return response.text();
+    return { answer: await response.text(), iceServers: iceServersOf(response.headers.get("Link") ?? "") };
   }
 
   #show(track) {
