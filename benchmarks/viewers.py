@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import re
+import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -170,6 +171,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.pictures = self.bytes = 0
+        self.first_s = 0.0
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         receiver = self.peer.addTransceiver("video", direction="recvonly").receiver
         receiver._handle_rtp_packet = self._count  # type: ignore[method-assign]
@@ -180,6 +182,7 @@ class Counting:
 
     async def watch(self, http: httpx.AsyncClient) -> None:
         """Connect; returns when the first picture is there."""
+        began = time.monotonic()
         await self.peer.setLocalDescription(await self.peer.createOffer())
         listen_on(self.peer, IceOptions())
         answer = await http.post("/whep/cam", content=self.peer.localDescription.sdp, headers=SDP)
@@ -187,6 +190,7 @@ class Counting:
         await self.peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
         while not self.pictures:  # noqa: ASYNC110  # counted by aiortc's own task
             await asyncio.sleep(0.005)
+        self.first_s = time.monotonic() - began
 
 
 class Reading:
@@ -194,6 +198,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.pictures = self.bytes = 0
+        self.first_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def watch(self, http: httpx.AsyncClient) -> None:
@@ -222,7 +227,7 @@ async def watch(port: int, what: str) -> None:
             await asyncio.sleep(seconds)
             took = time.monotonic() - began
             got = [
-                ((v.pictures - p) / took, 8 * (v.bytes - b) / took)
+                ((v.pictures - p) / took, 8 * (v.bytes - b) / took, v.first_s)
                 for v, (p, b) in zip(viewers, before, strict=True)
             ]
             print(json.dumps(got), flush=True)
@@ -230,13 +235,14 @@ async def watch(port: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """`cpu` is of one core, in percent; `kbps` of each viewer."""
+    """`cpu` is of one core, in percent; `kbps` of each viewer; `first_ms`: the median from the offer to a picture."""
 
     server: str
     viewers: int
     cpu: float
     fps_slowest: float
     kbps: float
+    first_ms: float
 
 
 @asynccontextmanager
@@ -271,7 +277,7 @@ async def measure(server: str, what: str, counts: list[int], seconds: float) -> 
         before = sum(process.cpu_times()[:2])
         await asyncio.sleep(seconds)
         idle = 100 * (sum(process.cpu_times()[:2]) - before) / seconds
-        rows.append(Row(name, 0, idle, 0.0, 0.0))
+        rows.append(Row(name, 0, idle, 0.0, 0.0, 0.0))
         async with child("--watch", port, what) as watching:
             assert watching.stdin is not None
             for count in counts:
@@ -280,8 +286,9 @@ async def measure(server: str, what: str, counts: list[int], seconds: float) -> 
                 began, before = time.monotonic(), sum(process.cpu_times()[:2])
                 got = json.loads(await line_of(watching))
                 cpu = (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
-                fps, bps = (list(column) for column in zip(*got, strict=True))
-                rows.append(Row(name, count, 100 * cpu, min(fps), sum(bps) / len(bps) / 1000))
+                fps, bps, first_s = (list(column) for column in zip(*got, strict=True))
+                first_ms = 1000 * statistics.median(first_s)
+                rows.append(Row(name, count, 100 * cpu, min(fps), sum(bps) / len(bps) / 1000, first_ms))
                 print(_line(rows[-1]), file=sys.stderr)
     return rows
 
@@ -320,8 +327,12 @@ async def main(arguments: argparse.Namespace) -> None:
     rows = await measure("shared", "picture", counts, arguments.seconds)
     rows += await measure("plain", "picture", [n for n in counts if n <= 4], arguments.seconds)
     rows += await measure("shared", "tracks", counts, arguments.seconds)
-    table = [[r.server, r.viewers, f"{r.cpu:.1f}", f"{r.fps_slowest:.1f}", f"{r.kbps:.0f}"] for r in rows]
-    print(tabulate(table, ["server", "viewers", "CPU %", "fps of the slowest", "kbit/s"], tablefmt="github"))
+    table = [
+        [r.server, r.viewers, f"{r.cpu:.1f}", f"{r.fps_slowest:.1f}", f"{r.kbps:.0f}", f"{r.first_ms:.0f}"]
+        for r in rows
+    ]
+    names = ["server", "viewers", "CPU %", "fps of the slowest", "kbit/s", "first picture, ms"]
+    print(tabulate(table, names, tablefmt="github"))
     slopes = {
         name: slope([r for r in rows if r.server == name]) for name in dict.fromkeys(r.server for r in rows)
     }
