@@ -90,6 +90,8 @@ def _server_url(text: str) -> str:
     return text
 
 
+Token = Annotated[str, Field(min_length=16, pattern=r"^[A-Za-z0-9._~+/-]+=*$")]
+"""As RFC 6750, section 2.1, spells them."""
 IPAddress = Annotated[str, AfterValidator(_address)]
 IceServerUrl = Annotated[str, AfterValidator(_server_url)]
 
@@ -143,7 +145,8 @@ class ServerConfig(_Section):
     `frame_stamp`: draw each frame's number into the picture that viewers get, to measure delays.
     `allowed_hosts`: the names by which a browser may ask for the server. Left out, that is any name where the
     server listens to the network, and this machine's own names where it does not. `origins`: the web sites whose pages
-    may watch and read (CORS), e.g. https://example.org; none but the server's own page unless named here.
+    may watch and read (CORS), e.g. https://example.org; none but the server's own page unless named here. `tokens`: who
+    shows one of them may watch and read; left out, everybody may. At least 16 signs, e.g. from `openssl rand -hex 16`.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -151,6 +154,7 @@ class ServerConfig(_Section):
     frame_stamp: bool = False
     allowed_hosts: tuple[str, ...] | None = None
     origins: tuple[str, ...] = ()
+    tokens: tuple[Token, ...] = Field(default=(), repr=False)
     webrtc: WebRtcConfig = WebRtcConfig()
 
 

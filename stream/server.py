@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from stream.access import Access
 from stream.api import cameras_router, operation_router
 from stream.app import Service
 from stream.metrics import package_version
@@ -53,7 +54,8 @@ class ServerOptions:
 
     `frame_stamp`: draw the frame's number as a machine-readable pattern (`stream.stamp`), to measure delay.
     `ice`: how WebRTC peers reach this host. `limits`: how many viewers, and how long one may take to connect.
-    `origins`: web sites whose pages may use the API (CORS). `allowed_hosts`: the names by which the server
+    `origins`: web sites whose pages may use the API (CORS). `tokens`: who has one may watch; empty: everybody.
+    `allowed_hosts`: the names by which the server
     may be asked for (the Host header); None allows any. A page of another site whose name is made to point at this
     machine (DNS rebinding) is refused by it.
     """
@@ -62,6 +64,7 @@ class ServerOptions:
     ice: IceOptions = field(default_factory=IceOptions)
     limits: SessionLimits = field(default_factory=SessionLimits)
     origins: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] | None = None
 
 
@@ -105,10 +108,13 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
         app.add_middleware(
             TrustedHostMiddleware, allowed_hosts=list(options.allowed_hosts), www_redirect=False
         )
+    access = Access(options.tokens)
+    may_watch = [Depends(access.required())]
     app.include_router(operation_router(service))
-    app.include_router(cameras_router(service, feeds, executor))
-    app.include_router(track_socket_router(service))
-    app.include_router(whep_router(feeds, sessions))
+    app.include_router(access.router())
+    app.include_router(cameras_router(service, feeds, executor), dependencies=may_watch)
+    app.include_router(track_socket_router(service, access))
+    app.include_router(whep_router(feeds, sessions, may_watch))
     app.mount("/static", StaticFiles(directory=VIEWER), name="static")
 
     @app.get("/", include_in_schema=False)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 
+from stream.access import Access, denied
 from stream.app import Service
 from stream.hub import Hub, Subscription
 from stream.types import TrackedFrame
@@ -32,7 +33,7 @@ class WireEncoder:
         return self._text
 
 
-def track_socket_router(service: Service) -> APIRouter:
+def track_socket_router(service: Service, access: Access) -> APIRouter:
     """The route /ws/cameras/{camera}/tracks."""
     router = APIRouter()
     encoders = {name: WireEncoder() for name in service.cameras}
@@ -41,6 +42,11 @@ def track_socket_router(service: Service) -> APIRouter:
     async def stream_tracks(websocket: WebSocket, camera: str) -> None:
         if not same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
             await websocket.send_denial_response(JSONResponse({"detail": "wrong origin"}, 403))
+            return
+        if not access.allows(websocket):
+            refused = denied(websocket)
+            answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+            await websocket.send_denial_response(answer)
             return
         if camera not in encoders:
             await websocket.send_denial_response(JSONResponse({"detail": "no such camera"}, 404))

@@ -171,6 +171,7 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
         ice=_ice_options(config.server.webrtc, LOOPBACK if here_only else None),
         limits=SessionLimits(viewers=config.server.webrtc.viewers),
         origins=config.server.origins,
+        tokens=config.server.tokens,
         allowed_hosts=config.server.allowed_hosts or own_names,
     )
 

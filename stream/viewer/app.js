@@ -2,6 +2,7 @@
 
 import { Cameras } from "./cameras.js";
 import { Sparkline, SlidingWindow } from "./figures.js";
+import { SignIn } from "./sign_in.js";
 import { TrackList, isSeen } from "./track_list.js";
 import { TracksSocket } from "./tracks_socket.js";
 import { WhepPlayer } from "./whep.js";
@@ -50,6 +51,11 @@ const cameras = new Cameras($("cameras"), {
     drawState();
   },
   onReport: () => drawReport(),
+  onDenied: () => signIn.ask(),
+});
+
+const signIn = new SignIn($("sign-in"), () => {
+  if (cameras.chosen !== null) cameras.choose(cameras.chosen);
 });
 
 function onPresented() {
@@ -61,6 +67,7 @@ function onPresented() {
 // What the person sees is one of four states; the reason is said in words.
 function judge(now) {
   const camera = cameras.current;
+  if (cameras.denied) return ["connecting", "Waiting for a token", ""];
   if (cameras.reachable === false && !socket.open) {
     return ["reconnecting", "The server does not answer", "Trying again by itself"];
   }
@@ -143,7 +150,7 @@ function drawReport() {
   const down = cameras.reachable === false;
   $("health").dataset.state = down ? "down" : away ? "degraded" : "ok";
   $("health-text").textContent = down
-    ? "Server not reachable"
+    ? (cameras.denied ? "Token needed" : "Server not reachable")
     : away
       ? (cameras.list.length === 1 ? "Camera away" : `${away} of ${cameras.list.length} away`)
       : (cameras.list.length === 1 ? "Camera online" : `${cameras.list.length} online`);
@@ -188,7 +195,7 @@ function toggleTheme() {
 const KEYS = { s: saveSnapshot, f: toggleFullscreen, t: toggleTheme, ArrowLeft: () => cameras.step(-1), ArrowRight: () => cameras.step(1) };
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("dialog, input")) return;
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!action) return;
   event.preventDefault();

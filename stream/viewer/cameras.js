@@ -8,17 +8,20 @@ export class Cameras {
   #cards = new Map();
   #onChoose;
   #onReport;
+  #onDenied;
   #thumbnailsAt = -Infinity;
 
   list = [];
   reachable = null;
+  denied = false;
   chosen = null;
 
-  // onChoose(name): somebody chose a camera. onReport(): fresh figures are in `list`.
-  constructor(nav, { onChoose, onReport }) {
+  // onChoose(name): somebody chose a camera. onReport(): fresh figures are in `list`. onDenied(): a token is needed.
+  constructor(nav, { onChoose, onReport, onDenied }) {
     this.#nav = nav;
     this.#onChoose = onChoose;
     this.#onReport = onReport;
+    this.#onDenied = onDenied;
   }
 
   start() {
@@ -47,6 +50,8 @@ export class Cameras {
   async #poll() {
     try {
       const response = await fetch("/api/cameras", { signal: AbortSignal.timeout(4000) });
+      this.denied = response.status === 401;
+      if (this.denied) this.#onDenied();
       if (!response.ok) throw new Error(String(response.status));
       this.list = await response.json();
       this.reachable = true;

@@ -6,9 +6,11 @@ business.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response, status
+from fastapi.params import Depends
 
 from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.offer import MAX_OFFER_BYTES, OfferError
@@ -27,6 +29,7 @@ _START_RESPONSES: Responses = {
         "content": {SDP: {}},
     },
     400: {"description": "The body is not an SDP offer that can be answered with video."},
+    401: {"description": "A bearer token is needed, or the one given is wrong."},
     404: {"description": "No such camera."},
     409: {"description": "The camera has no picture yet; see Retry-After."},
     413: {"description": "The offer is too large."},
@@ -50,15 +53,17 @@ def _body(media_type: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {media_type: {"schema": {"type": "string"}}}}}
 
 
-def whep_router(feeds: OverlayFeeds, sessions: Sessions) -> APIRouter:
-    """The routes under /whep."""
+def whep_router(feeds: OverlayFeeds, sessions: Sessions, may_watch: Sequence[Depends] = ()) -> APIRouter:
+    """The routes under /whep; but for OPTIONS, which browsers ask without credentials, all have `may_watch`."""
     router = APIRouter(prefix="/whep", tags=["WebRTC"])
-    _add_endpoint(router, feeds, sessions)
-    _add_session(router, sessions)
+    _add_endpoint(router, feeds, sessions, may_watch)
+    _add_session(router, sessions, may_watch)
     return router
 
 
-def _add_endpoint(router: APIRouter, feeds: OverlayFeeds, sessions: Sessions) -> None:
+def _add_endpoint(
+    router: APIRouter, feeds: OverlayFeeds, sessions: Sessions, may_watch: Sequence[Depends]
+) -> None:
     """Where a session begins: POST and OPTIONS of a camera."""
 
     @router.options("/{camera}", summary="What can be posted", status_code=204, response_class=Response)
@@ -71,6 +76,7 @@ def _add_endpoint(router: APIRouter, feeds: OverlayFeeds, sessions: Sessions) ->
         "/{camera}",
         status_code=201,
         summary="Watch a camera's overlay over WebRTC (WHEP)",
+        dependencies=may_watch,
         response_class=Response,
         responses=_START_RESPONSES,
         openapi_extra=_body(SDP),
@@ -93,7 +99,7 @@ def _add_endpoint(router: APIRouter, feeds: OverlayFeeds, sessions: Sessions) ->
         return response
 
 
-def _add_session(router: APIRouter, sessions: Sessions) -> None:
+def _add_session(router: APIRouter, sessions: Sessions, may_watch: Sequence[Depends]) -> None:
     """A session's own address: PATCH, DELETE and OPTIONS."""
 
     def find(camera: str, session: str) -> Session:
@@ -110,6 +116,7 @@ def _add_session(router: APIRouter, sessions: Sessions) -> None:
     @router.patch(
         "/{camera}/sessions/{session}",
         summary="Tell a session of more ICE candidates",
+        dependencies=may_watch,
         status_code=204,
         response_class=Response,
         responses=_TRICKLE_RESPONSES,
@@ -127,7 +134,9 @@ def _add_session(router: APIRouter, sessions: Sessions) -> None:
             raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
         return Response(status_code=204)
 
-    @router.delete("/{camera}/sessions/{session}", summary="Stop watching", responses=NO_SESSION)
+    @router.delete(
+        "/{camera}/sessions/{session}", summary="Stop watching", responses=NO_SESSION, dependencies=may_watch
+    )
     async def end(camera: str, session: str) -> Response:
         await sessions.close(find(camera, session))
         return Response(status_code=status.HTTP_200_OK)

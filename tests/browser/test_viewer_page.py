@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.async_api import Browser, expect
 
-from stream.server import create_app
+from stream.server import ServerOptions, create_app
 from syncvis_online.colors import hex_color
 from tests.browser.pages import Complaints, collect_pictures, wait_for_state
 from tests.stream.viewer_frames import SIZE, make_service, publishing, serving
@@ -86,7 +86,8 @@ async def test_the_page_can_be_used_with_the_keyboard_alone(browser: Browser, tm
         await page.keyboard.press("t")
         assert await page.evaluate("getComputedStyle(document.documentElement).colorScheme") != theme
         names = await page.eval_on_selector_all(
-            "button", "all => all.map(button => button.getAttribute('aria-label') ?? '')"
+            "button",
+            "all => all.map(button => button.getAttribute('aria-label') ?? button.textContent.trim())",
         )
         assert all(names), "a button without a name"
 
@@ -110,3 +111,28 @@ async def test_a_picture_that_stands_still_is_said_to_be_stale_or_away(browser: 
             await wait_for_state(page, "live")
         await page.wait_for_selector('#stage:not([data-state="live"])')
         assert await page.is_visible("#veil-title")
+
+
+async def test_a_server_with_tokens_asks_for_one_and_remembers_it(browser: Browser, artifacts: Path) -> None:
+    token = "0123456789abcdef-of-the-test"
+    service = make_service("door")
+    app = create_app(service, ServerOptions(tokens=(token,)))
+    async with serving(app) as (_, address), publishing(service, "door"):
+        context = await browser.new_context(**SCREENS["desktop"])  # type: ignore[arg-type]
+        page = await context.new_page()
+        await page.goto(address)
+        await expect(page.locator("#sign-in")).to_be_visible()
+        await expect(page.locator("#health-text")).to_have_text("Token needed")
+        await page.screenshot(path=artifacts / "page-sign-in.png")
+        await page.keyboard.type("first a wrong one, with s, f and t in it")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#sign-in [role=alert]")).to_have_text(re.compile("does not know"))
+        await page.keyboard.type(token)
+        await page.keyboard.press("Enter")
+        await wait_for_state(page, "live")
+        await expect(page.locator("#sign-in")).to_be_hidden()
+        await page.wait_for_selector(".track:nth-child(2)")
+        again = await context.new_page()
+        await again.goto(address)
+        await wait_for_state(again, "live")
+        await expect(again.locator("#sign-in")).to_be_hidden()

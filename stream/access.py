@@ -1,0 +1,103 @@
+"""Who may watch: bearer tokens (RFC 6750), and a cookie by which a browser says that it has shown one.
+
+Owns the check. Does not know what is protected: routers name what they need. Where no token is configured, everybody
+who reaches the server may watch.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from fastapi import APIRouter, HTTPException, Request, Response, status
+from starlette.requests import HTTPConnection
+
+COOKIE = "syncvis_viewer"
+COOKIE_AGE_S = 30 * 24 * 3600
+REALM = 'Bearer realm="syncvis-online"'
+
+
+class Access:
+    """Tokens that allow to watch. A page shows one once, and gets a cookie that holds what only its bearer can know; it
+    is of no use any more when the token is taken out of the config.
+    """
+
+    def __init__(self, tokens: Sequence[str] = ()) -> None:
+        self._tokens = tuple(token.encode() for token in tokens)
+        self._cookies = tuple(_cookie_of(token) for token in tokens)
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody may watch."""
+        return not self._tokens
+
+    def allows(self, connection: HTTPConnection) -> bool:
+        """Whether a request or a WebSocket comes from somebody who may watch."""
+        if self.open:
+            return True
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _among(token.strip().encode(), self._tokens):
+            return True
+        return _among(connection.cookies.get(COOKIE, "").encode(), self._cookies)
+
+    def required(self) -> Callable[[Request], Awaitable[None]]:
+        """A dependency of routes that only those who may watch are served by; others get 401."""
+
+        async def check(request: Request) -> None:
+            if not self.allows(request):
+                raise denied(request)
+
+        return check
+
+    def router(self) -> APIRouter:
+        """/session: a token for a cookie, and its end."""
+        router = APIRouter(tags=["access"])
+
+        @router.post(
+            "/session",
+            status_code=204,
+            summary="Get a cookie for a bearer token",
+            responses={401: {"description": "The token is missing or wrong."}},
+        )
+        async def begin(request: Request) -> Response:
+            _, _, token = request.headers.get("authorization", "").partition(" ")
+            if self.open or not _among(token.strip().encode(), self._tokens):
+                raise denied(request)
+            answer = Response(status_code=204)
+            answer.set_cookie(
+                COOKIE,
+                _cookie_of(token.strip()).decode(),
+                max_age=COOKIE_AGE_S,
+                httponly=True,
+                samesite="strict",
+                secure=request.url.scheme == "https",
+            )
+            return answer
+
+        @router.delete("/session", status_code=204, summary="Take the cookie back")
+        async def end() -> Response:
+            answer = Response(status_code=204)
+            answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+            return answer
+
+        return router
+
+
+def denied(connection: HTTPConnection) -> HTTPException:
+    """401, which says whether a token was wrong or missing (RFC 6750, section 3)."""
+    shown = "authorization" in connection.headers or COOKIE in connection.cookies
+    challenge = f'{REALM}, error="invalid_token"' if shown else REALM
+    detail = "the token is wrong" if shown else "a token is needed"
+    return HTTPException(status.HTTP_401_UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+
+
+def _among(given: bytes, known: Iterable[bytes]) -> bool:
+    """Whether it is one of those; it takes the same time wherever they differ."""
+    return any([hmac.compare_digest(given, each) for each in known])
+
+
+def _cookie_of(token: str) -> bytes:
+    digest = hmac.new(token.encode(), b"syncvis-online viewer cookie", hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=")
