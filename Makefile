@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CAMERA ?=
 PORT ?= 8080
 
-.PHONY: demo test check setup setup-dev system-packages format train clean
+.PHONY: demo test stress check setup setup-dev system-packages format train clean
 
 # The camera travels in the environment, not in the recipe: nothing prints its password, no character needs quoting.
 demo: export SYNCVIS_CAMERA := $(value CAMERA)
@@ -19,6 +19,9 @@ check: setup-dev ## Lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+stress: setup-dev system-packages ## Long forms: ten minutes of viewers that come and go
+	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py
 
 format: setup-dev
 	$(BIN)/ruff check --fix .

@@ -24,6 +24,8 @@ def check_offer(offer: str) -> str:
     `end-of-candidates`, for the same reason: the address that counts may still come.
     """
     lines = offer.replace("\r\n", "\n").split("\n")
+    if lines[0] != "v=0":  # RFC 8866, section 5.1
+        raise OfferError("not a session description: it must begin with v=0")
     kept = [line for line in lines if not _hidden_candidate(line) and line != "a=end-of-candidates"]
     cleaned = "\r\n".join(kept)
     try:
