@@ -1,19 +1,23 @@
 """One video encoder for all who watch a camera with the same codec.
 
-Owns the codec's settings. Knows pictures and bits per second; nothing of viewers, of RTP or of when a keyframe is due.
+Owns the codec's settings. Knows pictures and bits per second; nothing of viewers, or of when a keyframe is due.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 from numpy.typing import NDArray
+
+from stream.webrtc.payloads import h264_payloads, vp8_payloads
 
 RTP_CLOCK_HZ = 90_000
 RTP_TIME_BASE = Fraction(1, RTP_CLOCK_HZ)
@@ -33,21 +37,21 @@ NO_MORE_KEYFRAMES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """One picture, ready to be packed into RTP: Annex B for H.264, whose keyframes are IDR with SPS and PPS.
+    """One picture, packed for RTP; an H.264 keyframe is an IDR picture with SPS and PPS.
 
-    `seq` is the number of the camera's frame; `packet.pts` is in 1/90000 s and grows with every picture. Shared by all
-    viewers.
+    `seq` is the number of the camera's frame; `ticks` is its time in 1/90000 s, and grows with every picture; `size` is
+    in bytes. Shared by all viewers.
     """
 
     seq: int
+    ticks: int
     keyframe: bool
-    packet: av.Packet[Any] = field(repr=False, compare=False)
+    payloads: Sequence[bytes] = field(repr=False, compare=False)
 
     @property
-    def ticks(self) -> int:
-        """Its time in 1/90000 s."""
-        assert self.packet.pts is not None
-        return self.packet.pts
+    def size(self) -> int:
+        """Bytes of its payloads."""
+        return sum(map(len, self.payloads))
 
 
 class VideoEncoder:
@@ -57,6 +61,7 @@ class VideoEncoder:
         self.codec: Codec = codec
         self._context: VideoCodecContext | None = None
         self._rate = 0
+        self._count = random.getrandbits(15)
 
     def encode(
         self, planes: NDArray[np.uint8], seq: int, ticks: int, *, keyframe: bool, bps: float, fps: float
@@ -73,9 +78,10 @@ class VideoEncoder:
         if keyframe:
             frame.pict_type = PictureType.I
         packets = context.encode(frame)
-        packet = av.Packet(b"".join(bytes(part) for part in packets))
-        packet.pts, packet.time_base = ticks, RTP_TIME_BASE
-        return EncodedPicture(seq, any(part.is_keyframe for part in packets), packet)
+        data = b"".join(bytes(packet) for packet in packets)
+        self._count += 1
+        payloads = h264_payloads(data) if self.codec == "H264" else vp8_payloads(data, self._count)
+        return EncodedPicture(seq, ticks, any(packet.is_keyframe for packet in packets), payloads)
 
     def _ready(self, width: int, height: int, rate: int) -> VideoCodecContext:
         """The context for pictures of this size and this rate, or about it."""

@@ -62,7 +62,7 @@ class ViewerQueue:
             return
         if picture.keyframe:
             self._keyframe_at = picture.ticks
-        self._tokens -= 8 * picture.packet.size
+        self._tokens -= 8 * picture.size
         self._waiting.append(picture)
         self._wake.set()
 
@@ -90,7 +90,7 @@ class ViewerQueue:
         while not self._closed:
             if self._waiting:
                 picture = self._waiting.popleft()
-                self.rate.sent(picture.packet.size)
+                self.rate.sent(picture.size)
                 return picture
             self._wake.clear()
             await self._wake.wait()

@@ -21,13 +21,15 @@ def check_offer(offer: str) -> str:
 
     Candidates that only multicast DNS can resolve (browsers hide local addresses that way) are taken out: the
     peer's own connectivity checks reveal its address sooner, and no query goes out on the network. So is
-    `end-of-candidates`, for the same reason: the address that counts may still come.
+    `end-of-candidates`, for the same reason: the address that counts may still come. A peer that can take either part in
+    the DTLS handshake is made the one that begins it, so that the answer is passive (RFC 9725, section 4.4): it also
+    lets peers in whose certificates are RSA, GStreamer's for one, with which aiortc cannot begin.
     """
     lines = offer.replace("\r\n", "\n").split("\n")
     if lines[0] != "v=0":  # RFC 8866, section 5.1
         raise OfferError("not a session description: it must begin with v=0")
     kept = [line for line in lines if not _hidden_candidate(line) and line != "a=end-of-candidates"]
-    cleaned = "\r\n".join(kept)
+    cleaned = "\r\n".join("a=setup:active" if line == "a=setup:actpass" else line for line in kept)
     try:
         description = SessionDescription.parse(cleaned)
     # aiortc's parser raises whatever its line of code meets: ValueError, KeyError, AssertionError ...

@@ -20,6 +20,7 @@ from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.feedback import listen
 from stream.webrtc.ice import IceOptions, listen_on
 from stream.webrtc.offer import OfferError, check_offer
+from stream.webrtc.rtp import take_over
 from stream.webrtc.track import OverlayTrack
 from stream.webrtc.trickle import MAX_CANDIDATES, Fragment
 
@@ -157,6 +158,7 @@ class Sessions:
             # Before setRemoteDescription, and with its retransmissions: otherwise the order has no effect.
             transceiver.setCodecPreferences(_codec_preferences())
             listen(transceiver.sender, track)
+            take_over(transceiver.sender, track)
             await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
             listen_on(connection, self.ice)
             answer = await connection.createAnswer()

@@ -1,25 +1,23 @@
-"""The video track that aiortc sends to one viewer: pictures that are encoded already.
+"""The video track of one viewer, of which aiortc knows only that it is there.
 
-Owns the step from a viewer's queue to aiortc. Does not draw and does not encode: aiortc packs a packet into RTP, where
-it would encode a frame.
+Owns the step from a viewer's queue to whoever sends its pictures. Does not draw, encode or send.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
-import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-from stream.webrtc.encoder import Codec
+from stream.webrtc.encoder import Codec, EncodedPicture
 from stream.webrtc.fanout import ViewerQueue
 from stream.webrtc.feed import OverlayFeed
 
 
 class OverlayTrack(MediaStreamTrack):
-    """The overlay of one camera, from a keyframe on. It joins the camera's viewers when aiortc asks for the first
-    picture, which is when the peer is connected.
+    """The overlay of one camera, from a keyframe on. It joins the camera's viewers when the first picture is asked
+    for, which is when the peer is connected.
 
     `codec` is what was negotiated; set it before that.
     """
@@ -32,17 +30,21 @@ class OverlayTrack(MediaStreamTrack):
         self.queue: ViewerQueue | None = None
         self._feed = feed
 
-    async def recv(self) -> av.Packet[Any]:
-        """The next picture; its pts is in 1/90000 s. Raises MediaStreamError once the track has ended."""
+    async def next_picture(self) -> EncodedPicture:
+        """The next picture. Raises MediaStreamError once the track has ended."""
         if self.readyState != "live":
             raise MediaStreamError
         if self.queue is None:
             self.queue = self._feed.join(self.codec)
         try:
-            return (await anext(self.queue)).packet
+            return await anext(self.queue)
         except StopAsyncIteration as ended:
             self.stop()
             raise MediaStreamError from ended
+
+    async def recv(self) -> NoReturn:
+        """Frames for an encoder of aiortc's own: there are none (see `rtp`)."""
+        raise MediaStreamError
 
     def stop(self) -> None:
         """End the track and leave the feed. Idempotent."""

@@ -6,12 +6,11 @@ import itertools
 from dataclasses import dataclass, field
 from math import inf
 
-import av
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.webrtc.encoder import RTP_CLOCK_HZ, RTP_TIME_BASE, EncodedPicture
+from stream.webrtc.encoder import RTP_CLOCK_HZ, EncodedPicture
 from stream.webrtc.fanout import MOST_WAITING, THINNED_KEYFRAME_TICKS, Fanout, ViewerQueue
 from stream.webrtc.rate import CEILING_BPS, FLOOR_BPS, ViewerRate, ceiling_bps, shared_bps
 
@@ -41,10 +40,8 @@ class Encoder:
 
     def picture(self, *, keyframe: bool = False) -> EncodedPicture:
         seq = next(self.seq)
-        packet = av.Packet(bytes(self.size))
-        packet.pts, packet.time_base = STEP * seq, RTP_TIME_BASE
         wanted, self._wanted = self._wanted, False
-        return EncodedPicture(seq, keyframe or wanted, packet)
+        return EncodedPicture(seq, STEP * seq, keyframe or wanted, [bytes(self.size)])
 
 
 def waiting(queue: ViewerQueue) -> list[EncodedPicture]:
@@ -143,7 +140,7 @@ def test_a_slow_line_gets_as_many_bits_as_it_takes_and_asks_for_few_keyframes() 
         got += waiting(slow)
         waiting(fast)
     assert whole(got)
-    bps = 8 * sum(p.packet.size for p in got) / seconds
+    bps = 8 * sum(p.size for p in got) / seconds
     assert 0.5 * slow.limit_bps < bps <= 1.05 * slow.limit_bps
     assert fast.dropped == 0
     assert encoder.asked - asked <= 1 + seconds * RTP_CLOCK_HZ / THINNED_KEYFRAME_TICKS

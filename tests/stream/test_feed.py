@@ -60,7 +60,7 @@ async def test_every_picture_is_drawn_once_and_encoded_once_for_each_codec() -> 
             pictures = [await anext(queue) for queue in queues]
             assert [picture.seq for picture in pictures] == [seq] * 5
             assert [picture.keyframe for picture in pictures] == [seq == 0] * 5
-            assert pictures[0].packet is pictures[2].packet is not pictures[3].packet
+            assert pictures[0] is pictures[2] is not pictures[3]
         assert camera.drawn == 4
         assert camera.count("pictures_encoded_total", codec="H264") == 4
         assert camera.count("pictures_encoded_total", codec="VP8") == 4

@@ -13,7 +13,14 @@ import httpx
 import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket, pack_remb_fci
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtpPacket,
+    pack_remb_fci,
+)
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -192,6 +199,46 @@ async def test_a_lost_picture_is_answered_with_one_keyframe_for_all() -> None:
         for _ in range(5):
             await second.picture()
         assert keyframes(server) == before + 1
+
+
+async def test_lost_packets_are_sent_again() -> None:
+    """NACK (RFC 4585, section 6.2.1), answered by retransmissions (RFC 4588)."""
+    async with watched(ServerOptions(frame_stamp=True)) as server, Viewer(server.http) as viewer:
+        take, lost, again = viewer.receiver._handle_rtp_packet, set[int](), set[int]()
+        main = 0
+
+        async def lossy(packet: RtpPacket, arrival_time_ms: int) -> None:
+            nonlocal main
+            main = main or packet.ssrc
+            if packet.ssrc != main:
+                again.add(int.from_bytes(packet.payload[:2], "big"))
+            elif packet.sequence_number % 5 == 0:
+                lost.add(packet.sequence_number)
+                return
+            await take(packet, arrival_time_ms)
+
+        viewer.receiver._handle_rtp_packet = lossy
+        await viewer.watch()
+        await viewer.picture()
+        seqs = [read_stamp(await viewer.picture()) for _ in range(30)]
+        assert None not in seqs
+        assert seqs == sorted(set(seqs))
+        assert len(lost) > 3
+        assert len(lost - again) <= 2, "the newest ones may be on their way"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_large_pictures_arrive_with_and_without_the_kernel_s_help(
+    monkeypatch: pytest.MonkeyPatch, *, at_once: bool
+) -> None:
+    if not at_once:
+        monkeypatch.setattr(
+            "stream.webrtc.rtp.UDP_SEGMENT", 0x7FFF
+        )  # what an old kernel would say: no such option
+    async with watched(ServerOptions(frame_stamp=True)) as server, Viewer(server.http) as viewer:
+        await viewer.watch()
+        pictures = [await viewer.picture() for _ in range(10)]
+        assert all(read_stamp(picture) is not None for picture in pictures)
 
 
 async def test_what_a_viewer_reports_of_its_line_reaches_its_rate() -> None:

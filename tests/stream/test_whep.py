@@ -58,6 +58,16 @@ async def test_the_answer_has_a_location_an_etag_and_the_media_type() -> None:
         assert one.location != two.location
 
 
+async def test_the_answer_leaves_it_to_the_viewer_to_begin_the_handshake() -> None:
+    async with watched() as server, Viewer(server.http) as viewer:
+        offer = await viewer.offer()
+        for role, answered in (("actpass", "passive"), ("active", "passive"), ("passive", "active")):
+            changed = offer.replace("a=setup:actpass", f"a=setup:{role}")
+            answer = await server.http.post("/whep/cam", content=changed, headers=SDP)
+            assert re.findall(r"a=setup:(\w+)", answer.text) == [answered]
+            await server.http.delete(answer.headers["location"])
+
+
 async def test_options_say_what_can_be_posted_and_patched() -> None:
     async with watched() as server, Viewer(server.http) as viewer:
         await viewer.watch()
