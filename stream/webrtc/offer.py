@@ -21,8 +21,8 @@ def check_offer(offer: str) -> str:
 
     Candidates that only multicast DNS can resolve (browsers hide local addresses that way) are taken out: the
     peer's own connectivity checks reveal its address sooner, and no query goes out on the network. So is
-    `end-of-candidates`, for the same reason: the address that counts may still come. A peer that can take either part in
-    the DTLS handshake is made the one that begins it, so that the answer is passive (RFC 9725, section 4.4): it also
+    `end-of-candidates`, for the same reason: the address that counts may still come. A peer that can take either part
+    in the DTLS handshake is made the one that begins it, so that the answer is passive (RFC 9725, section 4.4): it also
     lets peers in whose certificates are RSA, GStreamer's for one, with which aiortc cannot begin.
     """
     lines = offer.replace("\r\n", "\n").split("\n")
