@@ -297,11 +297,13 @@ def _line(row: Row) -> str:
     return f"{row.server}: {row.viewers} viewers, {row.cpu:.1f} % of a core, {row.fps_slowest:.1f} fps"
 
 
-def slope(rows: list[Row]) -> float:
-    """Percent of a core for one more viewer, by least squares over those who were served in full."""
+def slope(rows: list[Row]) -> float | None:
+    """Percent of a core for one more viewer, by least squares over those who were served in full; None of fewer than
+    two.
+    """
     served = [row for row in rows if row.viewers and row.fps_slowest >= FPS - 1]
     if len(served) < 2:
-        return float("nan")
+        return None
     return float(np.polyfit([row.viewers for row in served], [row.cpu for row in served], 1)[0])
 
 
@@ -312,11 +314,15 @@ def plot(rows: list[Row], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    names = {"shared": "this server", "plain": "plain aiortc", "tracks alone": "tracks on the WebSocket"}
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for name in dict.fromkeys(row.server for row in rows):
         of_one = [row for row in rows if row.server == name and row.viewers]
-        axes.plot([row.viewers for row in of_one], [row.cpu for row in of_one], "o-", label=name)
-    axes.set(xlabel="viewers", ylabel="server CPU, % of a core", xscale="log", yscale="log")
+        axes.plot([row.viewers for row in of_one], [row.cpu for row in of_one], "o-", label=names[name])
+    counts = sorted({row.viewers for row in rows if row.viewers})
+    axes.set(xlabel="viewers", ylabel="server CPU, % of a core", xscale="log", xticks=counts, ylim=(0, None))
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
     axes.legend()
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
@@ -337,7 +343,8 @@ async def main(arguments: argparse.Namespace) -> None:
         name: slope([r for r in rows if r.server == name]) for name in dict.fromkeys(r.server for r in rows)
     }
     for name, value in slopes.items():
-        print(f"{name}: {value:.2f} % of a core for one more viewer")
+        if value is not None:
+            print(f"{name}: {value:.2f} % of a core for one more viewer")
     if arguments.json:
         text = json.dumps({"rows": [asdict(row) for row in rows], "slopes": slopes}, indent=2)
         arguments.json.write_text(re.sub(r"(\.\d{3})\d+", r"\1", text) + "\n")

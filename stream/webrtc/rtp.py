@@ -14,8 +14,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from struct import pack
+from struct import Struct, pack
 from typing import Any
 
 from aioice.ice import StunProtocol
@@ -35,6 +34,9 @@ HISTORY = 512
 UDP_SEGMENT = 103
 """linux/udp.h; Python's socket module has no name for it."""
 
+HEADER = Struct("!BBHLL")
+"""RFC 3550, section 5.1."""
+
 MOST_SEGMENTS = 64
 MOST_BYTES = 65_000
 
@@ -46,14 +48,8 @@ def take_over(sender: RTCRtpSender, track: OverlayTrack) -> None:
     sender._retransmit = pictures.retransmit  # type: ignore[method-assign, assignment]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A packet that may have to be sent again."""
-
-    number: int
-    timestamp: int
-    marker: int
-    payload: bytes
+_Sent = tuple[int, int, int, bytes]
+"""Number, timestamp, marker and payload of a packet that may have to be sent again; made for each packet, so light."""
 
 
 class PictureSender:
@@ -93,44 +89,45 @@ class PictureSender:
     async def retransmit(self, number: int) -> None:
         """Send a packet again that was reported as lost (RFC 4585 NACK), as RFC 4588 wants it where negotiated."""
         sent = self._history[number % HISTORY]
-        if sent is None or sent.number != number:
+        if sent is None or sent[0] != number:
             return
+        _, timestamp, marker, payload = sent
         payload_type = self._get("rtx_payload_type")
-        packet = RtpPacket(
-            self._payload_type, sent.marker, number, sent.timestamp, self._sender._ssrc, sent.payload
-        )
+        packet = RtpPacket(self._payload_type, marker, number, timestamp, self._sender._ssrc, payload)
         if payload_type is not None:
             packet = wrap_rtx(packet, payload_type, self._again, self._sender._rtx_ssrc)
             self._again = (self._again + 1) & 0xFFFF
-        packet.extensions = self._extensions()
+        packet.extensions = self._extensions(clock.current_ntp_time())
         await self._line.send([packet.serialize(self._get("rtp_header_extensions_map"))])
 
     def _packed(self, picture: EncodedPicture, payload_type: int) -> list[bytes]:
         """A picture's packets, before encryption; what RTCP tells of them is noted."""
         self._payload_type = payload_type
+        now = clock.current_ntp_time()
         timestamp = (self.origin + picture.ticks) & 0xFFFFFFFF
-        profile, value = self._get("rtp_header_extensions_map").set(self._extensions())
+        profile, value = self._get("rtp_header_extensions_map").set(self._extensions(now))
         first = 0x90 if value else 0x80
         extension = pack("!HH", profile, len(value) // 4) + value if value else b""
-        packets = []
-        last = len(picture.payloads) - 1
+        ssrc, history, number = self._sender._ssrc, self._history, self._number
+        packets, last = [], len(picture.payloads) - 1
         for i, payload in enumerate(picture.payloads):
-            marker = int(i == last)
-            number, self._number = self._number, (self._number + 1) & 0xFFFF
-            header = pack("!BBHLL", first, marker << 7 | payload_type, number, timestamp, self._sender._ssrc)
+            marker = 1 if i == last else 0
+            header = HEADER.pack(first, marker << 7 | payload_type, number, timestamp, ssrc)
             packets.append(b"".join((header, extension, payload)))
-            self._history[number % HISTORY] = _Sent(number, timestamp, marker, payload)
-            self._octets += len(payload)
+            history[number % HISTORY] = (number, timestamp, marker, payload)
+            number = (number + 1) & 0xFFFF
+        self._number = number
         self._packets += len(packets)
-        self._set_figure("ntp_timestamp", clock.current_ntp_time())
+        self._octets += picture.size
+        self._set_figure("ntp_timestamp", now)
         self._set_figure("rtp_timestamp", timestamp)
         self._set_figure("packet_count", self._packets)
         self._set_figure("octet_count", self._octets)
         return packets
 
-    def _extensions(self) -> HeaderExtensions:
+    def _extensions(self, now: int) -> HeaderExtensions:
         extensions = HeaderExtensions()
-        extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
+        extensions.abs_send_time = (now >> 14) & 0x00FFFFFF
         extensions.mid = self._get("mid")
         return extensions
 
