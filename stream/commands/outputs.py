@@ -67,12 +67,15 @@ class PartialFile:
 
 
 @contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Turns what the system says about a full disk, a pipe that closed and so on into one line."""
+def writing(target: Path, *others: type[Exception]) -> Iterator[None]:
+    """Turns what the system says about a full disk, a pipe that closed and so on into one line; `others`: as well as
+    what a library raises for it.
+    """
+    expected: tuple[type[Exception], ...] = (OSError, *others)
     try:
         yield
-    except OSError as error:
-        raise SyncVISError(f"cannot write {target}: {error.strerror or error}") from error
+    except expected as error:
+        raise SyncVISError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from error
 
 
 class TracksFile:
@@ -126,7 +129,8 @@ class OverlayVideo:
         self._draw_overlay = draw_overlay
         self._part = PartialFile(target)
         container_format = {".mkv": "matroska", ".mov": "mov"}.get(target.suffix.lower(), "mp4")
-        self._container = av.open(str(self._part.path), "w", format=container_format)
+        with writing(target, av.FFmpegError):
+            self._container = av.open(str(self._part.path), "w", format=container_format)
         self._stream: Any = None
         self._first_s = 0.0
         self._last_pts = -1
@@ -136,7 +140,7 @@ class OverlayVideo:
         """Draw and encode one frame."""
         image = self._draw_overlay(frame.image, frame.tracks)
         height, width = (side - side % 2 for side in image.shape[:2])
-        with writing(self._part.target):
+        with writing(self._part.target, self._av.FFmpegError):
             if self._stream is None:
                 self._start(frame, width, height)
             picture = self._av.VideoFrame.from_ndarray(image[:height, :width].copy(), format="rgb24")
@@ -159,7 +163,7 @@ class OverlayVideo:
             return
         self._closed = True
         try:
-            with writing(self._part.target):
+            with writing(self._part.target, self._av.FFmpegError):
                 if self._stream is not None:
                     self._container.mux(self._stream.encode(None))
                 self._container.close()

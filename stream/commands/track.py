@@ -90,7 +90,7 @@ class _Job:
         self._tracker = tracker
         self._outputs = outputs
         self._duration_s = duration_s
-        self._ids: set[int] = set()
+        self._tracks = self._newest_id = 0
         self._started_s = self._ended_s = 0.0
         self._captured_s = 0.0
 
@@ -127,7 +127,10 @@ class _Job:
             self._started_s, self._captured_s = now, frame.captured_at_s
         self.frames += 1
         self._ended_s = now
-        self._ids.update(track.track_id for track in frame.tracks)
+        # Ids only grow, so that nothing need be kept of those that were: a stream never ends.
+        new = {track.track_id for track in frame.tracks if track.track_id > self._newest_id}
+        self._tracks += len(new)
+        self._newest_id = max(new, default=self._newest_id)
         if self._duration_s:
             bar.update(max(0.0, round(frame.captured_at_s - self._captured_s - bar.n, 2)))
             bar.set_postfix_str(f"{len(frame.tracks)} tracks", refresh=False)
@@ -150,6 +153,6 @@ class _Job:
             "dropped": dict(status.dropped),
             "fps": round((self.frames - 1) / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             "latency_ms": {key: getattr(latency, key, None) for key in ("p50", "p95", "p99")},
-            "tracks": len(self._ids),
+            "tracks": self._tracks,
             "reconnects": status.reconnects,
         }
