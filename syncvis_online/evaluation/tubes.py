@@ -101,7 +101,9 @@ def _tube(track_id: int, by_frame: dict[int, Track], length: int) -> PredictedTu
 
 def area(masks: Sequence[RLE]) -> NDArray[np.float64]:
     """Pixels of each mask, shape (N,)."""
-    return np.asarray(coco_mask.area(list(masks)), dtype=np.float64).reshape(len(masks))
+    # pycocotools 2.0.11 keeps the number of masks in a byte, which numpy 2 refuses beyond 255.
+    parts = [coco_mask.area(list(masks[i : i + 255])) for i in range(0, len(masks), 255)]
+    return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
 
 
 def intersections(a: Sequence[RLE], b: Sequence[RLE]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from syncvis_online.evaluation.average_precision import Candidates, class_figure
 from syncvis_online.evaluation.tubes import (
     PredictedTube,
     VideoResult,
+    area,
     intersections,
     predicted_tubes,
     tube_intersections,
@@ -74,6 +75,17 @@ def test_tube_iou_is_the_sum_of_intersections_over_the_sum_of_unions() -> None:
     objects = [truth(1, [(0, 0, 10, 5), None, (0, 0, 4, 5)])]
     common, of_predicted, of_truth = tube_intersections(predicted, objects)
     assert (common[0, 0], of_predicted[0], of_truth[0]) == (50, 200, 70)
+
+
+def test_tubes_of_any_length_are_judged() -> None:
+    """Two minutes of video: more masks in a tube than fit into a byte."""
+    frames = 1200
+    boxes = [(0, 0, 4, 4)] * frames
+    result = video([truth(1, boxes)], [track(1, boxes)])
+    assert tube_average_precision([result])["AP"] == pytest.approx(1.0)
+    masks = result.predicted[0].masks
+    assert area([mask for mask in masks if mask is not None]).tolist() == [16.0] * frames
+    assert area([]).shape == (0,)
 
 
 def test_a_hand_computed_ranking() -> None:
