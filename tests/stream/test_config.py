@@ -7,12 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stream.config import load_config, parse_config
+from stream.config import CameraConfig, load_config, parse_config
 from stream.errors import ConfigError
 from syncvis_online.paths import find_config
 
@@ -113,3 +114,21 @@ def test_any_key_is_reported_in_one_line(key: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_config({"cameras": {key: {}}}, "test")
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_example_shows_every_key_with_its_default() -> None:
+    path = Path(__file__).parents[2] / "configs" / "cameras" / "example.yaml"
+    shown = yaml.safe_load(path.read_text())
+    parsed = load_config(path, {"CAMERA_PASSWORD": "x"})
+    sections = [
+        (shown["model"], parsed.model),
+        (shown["pipeline"], parsed.pipeline),
+        (shown["server"], parsed.server),
+        (shown["server"]["webrtc"], parsed.server.webrtc),
+        (shown["log"], parsed.log),
+    ]
+    for keys, section in sections:
+        assert set(keys) == set(type(section).model_fields)
+        assert section == type(section)()
+    cameras = set().union(*shown["cameras"].values())
+    assert cameras == set(CameraConfig.model_fields)
