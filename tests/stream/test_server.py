@@ -154,7 +154,12 @@ async def test_openapi_describes_the_wire_form_and_every_route(client: httpx.Asy
     assert properties["captured_at_s"]["description"].startswith("Unix time")
     assert set(schema["paths"]) == {
         *("/healthz", "/metrics", "/api/cameras", "/api/cameras/{camera}", "/api/cameras/{camera}/tracks"),
-        *("/api/cameras/{camera}/snapshot.jpg", "/whep/{camera}", "/whep/{camera}/sessions/{session}"),
+        *(
+            "/api/cameras/{camera}/snapshot.jpg",
+            "/whep/{camera}",
+            "/whep/{camera}/sessions/{session}",
+            "/session",
+        ),
     }
     operations = [operation for path in schema["paths"].values() for operation in path.values()]
     assert all(operation.get("summary") for operation in operations)
