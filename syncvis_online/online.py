@@ -84,13 +84,15 @@ class OnlineTracker:
     ) -> TrackerState:
         """The state with which a stream goes on at `now_s`, after a break in it.
 
-        "keep": as if no time had passed since the newest frame before; "age": as it is, so that what was not seen for
-        too long is retired; "reset": every slot free. Ids go on in each case.
+        "keep": as if no time had passed since the newest frame before; "age": what was not seen for too long by now is
+        retired; "reset": every slot free. Ids go on in each case.
         """
         if policy == "reset":
             fresh = self.initial_state()
             return replace(fresh, next_id=state.next_id, out_of_slots=state.out_of_slots)
-        return state.shifted(now_s - state.now_s) if policy == "keep" and np.isfinite(state.now_s) else state
+        if policy == "age":
+            return self.slots.retire(state, now_s, broken=True)
+        return state.shifted(now_s - state.now_s) if np.isfinite(state.now_s) else state
 
     def prepare(self, image: Image) -> torch.Tensor:
         """A picture (H, W, 3) uint8 RGB, any size, as the encoder wants it: (1, 3, H', W') uint8."""

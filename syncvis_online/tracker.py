@@ -271,20 +271,25 @@ class SlotTracker:
             out_of_slots=state.out_of_slots + int(not np.isnan(born_s).any()),
         )
 
-    def retire(self, state: TrackerState, now_s: float) -> TrackerState:
+    def retire(self, state: TrackerState, now_s: float, *, broken: bool = False) -> TrackerState:
         """Free the slots not seen for `max_lost_s`, and when few are free, those lost for the longest.
 
+        What was seen on the newest frame is not lost, however long ago that was: a slow camera's next frame comes when
+        it comes. Unless the stream was `broken` in between: then what was there may have gone meanwhile.
+
         Call it before a window is decoded, so that a slot that is free starts the window from the learned query. A
-        clock that stepped back lengthens no slot's life: nothing was seen later than now.
+        clock that stepped back lengthens no slot's life: everything was seen before now.
         """
+        before = float(np.nextafter(now_s, -np.inf)) if now_s < state.now_s else now_s
         state = replace(
             state,
             born_s=np.minimum(state.born_s, now_s),
-            last_seen_s=np.minimum(state.last_seen_s, now_s),
+            last_seen_s=np.minimum(state.last_seen_s, before),
             now_s=min(state.now_s, now_s),
             memory=state.memory and state.memory.no_later_than(now_s),
         )
-        gone = state.held & (now_s - state.last_seen_s > self.config.max_lost_s)
+        missed = broken | (state.last_seen_s < state.now_s)
+        gone = state.held & missed & (now_s - state.last_seen_s > self.config.max_lost_s)
         short = self.config.spare_slots - int(np.count_nonzero(~state.held | gone))
         lost = np.flatnonzero(state.held & ~gone & (state.last_seen_s < state.now_s))
         gone[lost[np.argsort(state.last_seen_s[lost], kind="stable")[: max(0, short)]]] = True

@@ -105,9 +105,31 @@ def test_a_slot_that_was_held_too_long_is_free_before_the_next_window_is_decoded
     """After a long silence no window starts from the query of an identity that is gone."""
     world = World()
     world.say(0.0, {3: Seen(0.9)})
+    world.say(0.5, {})
     state = world.tracker.retire(world.state, 100.0)
     assert torch.equal(state.queries, world.learned)
     assert not state.confirmed.any()
+
+
+@pytest.mark.parametrize("interval_s", [0.03, 0.2, 0.9, 3.0])
+def test_an_object_in_sight_keeps_its_id_at_every_frame_rate(interval_s: float) -> None:
+    """Also where frames are farther apart than a lost one may wait; one miss is as much as it is at any pace."""
+    world = World(replace(CONFIG, max_lost_s=0.15))
+    for i in range(5):
+        assert set(world.say(i * interval_s, {3: Seen(0.9)})) == {1}
+    world.say(5 * interval_s, {})
+    again = set(world.say(6 * interval_s, {3: Seen(0.9)}))
+    assert again == ({1} if 2 * interval_s <= 0.15 else {2})
+
+
+def test_what_was_seen_before_a_break_is_retired_after_it() -> None:
+    world = World()
+    world.say(0.0, {3: Seen(0.9)})
+    assert world.tracker.retire(world.state, 100.0).confirmed[3]
+    state = world.tracker.retire(world.state, 100.0, broken=True)
+    assert not state.held.any()
+    assert torch.equal(state.queries, world.learned)
+    assert world.tracker.retire(world.state, 0.9, broken=True).confirmed[3], "it was short"
 
 
 def test_a_clock_that_steps_back_lengthens_no_life() -> None:
