@@ -189,6 +189,9 @@ class OptimizerConfig:
     """Leave the backbone's batch normalisation as it is initialized: for few pictures a step (FrozenBN)."""
     bf16: bool = True
     """bfloat16 autocast, on devices that multiply it themselves."""
+    average: float = 0.0
+    """Decay, from step to step, of the exponential moving average of the weights that the checkpoint holds (Polyak and
+    Juditsky, 1992); 0: the newest weights themselves."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
@@ -196,6 +199,7 @@ class OptimizerConfig:
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         require(self.clip_norm > 0, "clip_norm must be greater than 0")
         require(0.0 <= self.decay_from < 1.0, "decay_from must be in [0, 1)")
+        require(0.0 <= self.average < 1.0, "average must be in [0, 1)")
         require(all(0.0 < share < 1.0 for share in self.decay_at), "decay_at must name shares in (0, 1)")
 
 

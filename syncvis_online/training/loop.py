@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -90,6 +91,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.optimizer), lr=config.optimizer.rate, fused=True
         )
+        self.averaged: AveragedModel | None = None
         self.bf16 = config.optimizer.bf16 and has_bf16(self.device)
         self.step, self.elapsed_s, self.skipped = 0, 0.0, 0
 
@@ -105,11 +107,28 @@ class Trainer:
         if not self._state_path.is_file():
             if self.config.initialize:
                 self._initialize()
+            self._begin_average()
             return
         state = read_state(self._state_path, self.config, self.device)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._begin_average()
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+
+    def _begin_average(self) -> None:
+        decay = self.config.optimizer.average
+        if decay:
+            # Running statistics are averaged too: they belong to the weights that they were made with.
+            self.averaged = AveragedModel(
+                self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+            )
+
+    @property
+    def result(self) -> SyncVIS:
+        """The model that the checkpoint holds: the averaged one where there is one."""
+        return self.model if self.averaged is None else self.averaged.module
 
     def _initialize(self) -> None:
         """Start from another model's tensors. Raises ModelError when there is no such checkpoint."""
@@ -132,6 +151,8 @@ class Trainer:
             "step": self.step,
             "elapsed_s": self.elapsed_s,
         }
+        if self.averaged is not None:
+            values["averaged"] = self.averaged.state_dict()
         write_state(self._state_path, self.config, values)
         provenance = {
             "config": self.config.name,
@@ -142,7 +163,7 @@ class Trainer:
             "torch": torch.__version__,
             "device": self.device.type,
         }
-        save_model(self.folder / "model.safetensors", self.model, self.config.tracker, provenance)
+        save_model(self.folder / "model.safetensors", self.result, self.config.tracker, provenance)
 
     @property
     def rate(self) -> float:
@@ -187,6 +208,8 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         if bool(norm.isfinite()):
             self.optimizer.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
             self.skipped = 0
         else:
             self._skip()
@@ -332,7 +355,7 @@ def _steps(
             if records and trainer.step % RECORD_EVERY == 0:
                 records.figures(trainer.step, trainer.elapsed_s, rate, terms)
             if records and pictures and trainer.step % pictures == 0:
-                picture = sample_picture(trainer.model, trainer.config.tracker, samples.example())
+                picture = sample_picture(trainer.result, trainer.config.tracker, samples.example())
                 records.picture(trainer.step, picture)
             if trainer.peers.any(now > deadline):
                 break

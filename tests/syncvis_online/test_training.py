@@ -83,6 +83,27 @@ def test_twenty_steps_equal_ten_and_a_resumed_ten(tmp_path: Path, cache: Path) -
         assert torch.equal(x, y), name
 
 
+def test_the_checkpoint_holds_the_running_average_also_after_a_pause(tmp_path: Path, cache: Path) -> None:
+    """With a decay d the checkpoint after n steps is d average(n - 1) + (1 - d) weights(n), average(1) = weights(1)."""
+    optimizer = {**RUN["optimizer"], "average": 0.75}  # type: ignore[dict-item]
+    averaged = config(tmp_path, cache, steps=4, optimizer=optimizer)
+    whole = train_from_config(averaged, output=tmp_path / "whole", progress=False)
+    expected: dict[str, torch.Tensor] = {}
+    for step in range(4):  # no minutes at all: each call makes one step
+        train_from_config(averaged, output=tmp_path / "parts", minutes=0.0, progress=False)
+        newest = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["model"]
+        for name, value in newest.items():
+            expected[name] = value if step == 0 else 0.75 * expected[name] + 0.25 * value
+    parts = load_model(str(tmp_path / "parts" / "model.safetensors")).model.state_dict()
+    moved = 0
+    for name, value in load_model(str(whole)).model.state_dict().items():
+        assert torch.equal(value, parts[name]), name
+        if value.is_floating_point():  # not a count of batches
+            torch.testing.assert_close(value, expected[name].to(value.dtype), rtol=2e-3, atol=1e-4)
+        moved += int(not torch.equal(value, newest[name].half().to(value.dtype)))
+    assert moved > 10, "the newest weights are other ones"
+
+
 def test_a_damaged_state_is_refused_and_left_alone(tmp_path: Path, cache: Path) -> None:
     path = config(tmp_path, cache, steps=1)
     train_from_config(path, output=tmp_path / "run", progress=False)
