@@ -17,9 +17,10 @@ from urllib.parse import parse_qsl
 from syncvis_online.data.synthetic import LevelConfig, SyntheticWorld, load_level
 from syncvis_online.data.youtube_vis import GroundTruthTube, LabelledVideo, read_youtube_vis
 from syncvis_online.errors import ConfigError
+from syncvis_online.evaluation.pasted_videos import pasted_videos
 from syncvis_online.types import LABELS, RLE, Image, encode_mask
 
-SPEC_HELP = "a YouTube-VIS JSON file, or synthetic:LEVEL?seeds=A-B&frames=N"
+SPEC_HELP = "a YouTube-VIS JSON file, synthetic:LEVEL?seeds=A-B&frames=N, or pasted:FOLDER?seeds=A-B&frames=N"
 DEFAULT_FRAMES = 80
 HELD_OUT = {"long": ("9500-9509", 1200), "endless": ("9700", 12_000)}
 """Seeds and frames that are meant by a level alone, of the levels that are benchmarks of their own."""
@@ -140,7 +141,8 @@ class RenderedVideo:
 
 
 def open_videos(spec: str) -> tuple[EvaluationVideo, ...]:
-    """The videos that SPEC names: `synthetic:LEVEL?seeds=A-B&frames=N`, or the path of a YouTube-VIS JSON.
+    """The videos that SPEC names: `synthetic:LEVEL?seeds=A-B&frames=N`, `pasted:FOLDER?seeds=A-B&frames=N` (of the
+    photographs in FOLDER that are held out of training), or the path of a YouTube-VIS JSON.
 
     `seeds` is one number or a range with both ends in it, `frames` (of each video) is 80 when left out.
     `synthetic:long` and `synthetic:endless` by themselves mean the seeds and frames that are held out for them.
@@ -149,6 +151,10 @@ def open_videos(spec: str) -> tuple[EvaluationVideo, ...]:
     kind, colon, rest = spec.partition(":")
     if kind == "synthetic" and colon:
         return _synthetic(spec, rest)
+    if kind == "pasted" and colon:
+        folder, _, query = rest.partition("?")
+        seeds, frames = _seeds_and_frames(spec, query, "", DEFAULT_FRAMES)
+        return pasted_videos(Path(folder), seeds, frames)
     if not Path(spec).exists():
         raise ConfigError(f"'{spec}' names no data: no such file (SPEC is {SPEC_HELP})")
     return tuple(StoredVideo(video) for video in read_youtube_vis(Path(spec)))
@@ -156,6 +162,13 @@ def open_videos(spec: str) -> tuple[EvaluationVideo, ...]:
 
 def _synthetic(spec: str, rest: str) -> tuple[EvaluationVideo, ...]:
     name, _, query = rest.partition("?")
+    seeds, frames = _seeds_and_frames(spec, query, *HELD_OUT.get(name, ("", DEFAULT_FRAMES)))
+    level = load_level(name)
+    return tuple(RenderedVideo(level, seed, frames) for seed in seeds)
+
+
+def _seeds_and_frames(spec: str, query: str, held_out: str, length: int) -> tuple[range, int]:
+    """What `seeds=A-B&frames=N` says, or what is meant where it does not. Raises ConfigError."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
@@ -166,7 +179,6 @@ def _synthetic(spec: str, rest: str) -> tuple[EvaluationVideo, ...]:
         raise ConfigError(f"'{spec}': unknown option '{unknown[0]}' (there are: frames, seeds)")
     if len(options) < len(pairs):
         raise ConfigError(f"'{spec}': an option is given twice")
-    held_out, length = HELD_OUT.get(name, ("", DEFAULT_FRAMES))
     seeds = re.fullmatch(r"(\d+)(?:-(\d+))?", options.get("seeds", held_out), re.ASCII)
     if seeds is None:
         raise ConfigError(f"'{spec}': needs seeds=A or seeds=A-B with whole numbers, e.g. seeds=1000-1019")
@@ -176,5 +188,4 @@ def _synthetic(spec: str, rest: str) -> tuple[EvaluationVideo, ...]:
     frames = options.get("frames", str(length))
     if not re.fullmatch(r"\d+", frames, re.ASCII) or int(frames) < 1:
         raise ConfigError(f"'{spec}': frames must be a whole number of at least 1, not '{frames}'")
-    level = load_level(name)
-    return tuple(RenderedVideo(level, seed, int(frames)) for seed in range(first, last + 1))
+    return range(first, last + 1), int(frames)

@@ -128,7 +128,10 @@ class Trainer:
     @property
     def result(self) -> SyncVIS:
         """The model that the checkpoint holds: the averaged one where there is one."""
-        return self.model if self.averaged is None else self.averaged.module
+        if self.averaged is None:
+            return self.model
+        averaged: SyncVIS = self.averaged.module  # type: ignore[assignment]
+        return averaged
 
     def _initialize(self) -> None:
         """Start from another model's tensors. Raises ModelError when there is no such checkpoint."""

@@ -18,10 +18,20 @@ from syncvis_online.evaluation.photographs import evaluate_photographs, main
 from syncvis_online.evaluation.run import evaluate, write_result
 from syncvis_online.evaluation.videos import open_videos
 from syncvis_online.online import Mode
-from syncvis_online.types import LABELS, FrameTracks, Image, Mask, Track, box_of_mask, encode_mask
+from syncvis_online.types import (
+    LABELS,
+    FrameTracks,
+    Image,
+    Mask,
+    Track,
+    box_of_mask,
+    decode_mask,
+    encode_mask,
+)
 from tests.syncvis_online.models import tiny_model
-from tests.syncvis_online.photograph_data import HEIGHT, WIDTH, write_photographs
+from tests.syncvis_online.photograph_data import HEIGHT, WIDTH, save, write_photographs
 
+KINDS = ("person", "bicycle", "car", "truck", "dog", "bird")
 SPEC = "synthetic:easy?seeds=900-901&frames=4"
 
 
@@ -202,3 +212,38 @@ def test_the_photograph_command_measures_a_checkpoint_and_names_what_is_wrong(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error:")
     assert "nowhere" in line
+
+
+def test_pasted_videos_are_the_same_each_time_and_show_what_is_held_out(tmp_path: Path) -> None:
+    write_photographs(tmp_path, [f"coco_{i}.png" for i in range(10)])
+    document = json.loads((tmp_path / "instances.json").read_text())
+    # Elephants are no label, so a picture with one has an ignored region.
+    document["annotations"] = [a for a in document["annotations"] if a["category_id"] != 22]
+    document["categories"] = [{"id": i, "name": name} for i, name in enumerate(KINDS, start=1)]
+    save(tmp_path, document)
+    spec = f"pasted:{tmp_path}?seeds=3-4&frames=5"
+    one, other = open_videos(spec)
+    assert (one.length, one.name, other.name) == (5, "pasted-3", "pasted-4")
+    with pytest.raises(RuntimeError, match="pasted-3"):
+        one.ground_truth()
+    frames = np.stack(list(one.frames()))
+    assert frames.shape == (5, *one.size, 3)
+    assert np.array_equal(frames, np.stack(list(open_videos(spec)[0].frames())))
+    assert not np.array_equal(frames, np.stack(list(other.frames())))
+    truth = one.ground_truth()
+    assert {tube.label for tube in truth} <= {"person", "car"}
+    for t in range(5):
+        masks = [decode_mask(tube.masks[t]) for tube in truth if tube.masks[t] is not None]
+        assert np.sum(masks, axis=0).max() == 1, "no pixel is of two objects"
+    held_out = PhotographSet(tmp_path, "heldout").names
+    assert len(held_out) == 2
+    assert {each.name for each in one.backgrounds} <= set(held_out)
+    assert {cutout.photograph for cutout in one.cutouts.draw(20, np.random.default_rng(0))} <= set(held_out)
+
+
+def test_pasted_videos_need_photographs_that_are_annotated_in_full(tmp_path: Path) -> None:
+    write_photographs(tmp_path, [f"coco_{i}.png" for i in range(5)])
+    with pytest.raises(DataError, match="annotated in full"):
+        open_videos(f"pasted:{tmp_path}?seeds=1&frames=2")
+    with pytest.raises(DataError, match="missing"):
+        open_videos(f"pasted:{tmp_path / 'missing'}?seeds=1")
