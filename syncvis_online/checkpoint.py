@@ -126,16 +126,30 @@ def load_model(name_or_path: str) -> Checkpoint:
 
 
 def initialize_model(model: SyncVIS, name_or_path: str) -> tuple[list[str], list[str]]:
-    """Copy a checkpoint's tensors into `model` where name and shape fit.
+    """Copy a checkpoint's tensors into `model` where name and shape fit; the class head only for the same classes.
 
     Returns the names of the checkpoint's tensors that were not used, and of the model's that were left as they
-    were. Raises ModelError as `load_model` does.
+    were. Raises ModelError as `load_model` does, and when the backbones are different ones: then what little fits
+    would not be a start.
     """
     wanted = model.state_dict()
-    given = load_model(name_or_path).model.state_dict()
+    other = load_model(name_or_path).model
+    given = other.state_dict()
     fitting = {k: v for k, v in given.items() if k in wanted and v.shape == wanted[k].shape}
+    if other.config.labels != model.config.labels:  # also where they are as many
+        fitting = {k: v for k, v in fitting.items() if not k.startswith("decoder.class_head.")}
+    homeless = [k for k in wanted if k.startswith("backbone.") and k not in fitting]
+    if homeless:
+        raise ModelError(
+            f"{name_or_path}: has another architecture (backbone {_backbone(other.config)}, here "
+            f"{_backbone(model.config)}): {len(homeless)} tensors do not fit, {homeless[0]} the first"
+        )
     model.load_state_dict(fitting, strict=False)
     return sorted(given.keys() - fitting.keys()), sorted(wanted.keys() - fitting.keys())
+
+
+def _backbone(config: ModelConfig) -> str:
+    return f"{config.backbone} x {config.backbone_width:g}"
 
 
 def inspect_checkpoint(name_or_path: str) -> dict[str, Any]:

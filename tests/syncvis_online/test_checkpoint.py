@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from syncvis_online.checkpoint import FORMAT, load_model, save_model
+from syncvis_online.checkpoint import FORMAT, initialize_model, load_model, save_model
 from syncvis_online.config import TrackerConfig
 from syncvis_online.errors import ModelError
+from syncvis_online.model import SyncVIS
 from tests.syncvis_online.models import TINY, tiny_model
 
 TRACKER = TrackerConfig(window_frames=3, max_lost_s=4.0)
@@ -98,3 +100,24 @@ def test_a_wrong_header_is_refused(saved: Path, changes: dict[str, str], message
 def test_a_name_that_does_not_exist_lists_those_that_ship() -> None:
     with pytest.raises(ModelError, match=r"no checkpoint 'nothing'.*there are:"):
         load_model("nothing")
+
+
+def test_a_start_from_another_backbone_is_refused_and_changes_nothing(saved: Path) -> None:
+    model = SyncVIS(replace(TINY, backbone_width=2 * TINY.backbone_width))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ModelError, match=r"has another architecture .*backbone\."):
+        initialize_model(model, str(saved))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("labels", [("cat", "horse", "sheep"), ("cat", "horse")])
+def test_a_start_with_other_classes_leaves_the_class_head_alone(
+    tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    path = tmp_path / "three.safetensors"
+    save_model(path, SyncVIS(replace(TINY, labels=("person", "car", "dog"))), TrackerConfig(), {})
+    model = SyncVIS(replace(TINY, labels=labels))
+    head = model.decoder.class_head.weight.clone()
+    unused, left = initialize_model(model, str(path))
+    assert unused == left == ["decoder.class_head.bias", "decoder.class_head.weight"]
+    assert torch.equal(model.decoder.class_head.weight, head)
