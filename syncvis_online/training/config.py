@@ -91,12 +91,20 @@ class SyntheticSource:
     fps: float | None = None
     """Frames a second; null: the level's own. Fewer let a video of as many frames span longer occlusions."""
     cache: str = "runs/rendered"
+    crop_odds: float = 0.5
+    """Share of the clips that are cut to a window and mirrored half the time; the others show the whole picture."""
+    crop_share: float = 0.6
+    """Least side of that window, as a share of the largest that fits (`random_crop`)."""
+    photometric: float = 0.6
+    """Strength of the changes of light, colour and quality; 0: none, 1: as for real pictures (`photometric_jitter`)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
         require(0 <= self.seeds[0] <= self.seeds[1], "seeds must be the first and the last, from 0 on")
         require(self.frames >= 1, "frames must be at least 1")
         require(self.fps is None or self.fps > 0, "fps must be greater than 0")
+        require(0.0 <= self.crop_odds <= 1.0, "crop_odds must be in [0, 1]")
+        _check_augmentation(self.photometric, self.crop_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,18 @@ class PhotographSource:
     split: Literal["train", "all"] = "train"
     classes: dict[str, str] = field(default_factory=dict)
     """The model's label that an annotated class counts as, where its name is another one."""
+    motion: tuple[float, float] = (0.2, 1.0)
+    """Least and most of the camera's motion over "photographs"; 1 is slight, "pasted" is always at 1 (`photo_clip`)."""
+    objects: tuple[int, int] = (1, 5)
+    """Fewest and most paths of "pasted" cut-outs (`pasted_clip`)."""
+    photometric: float = 1.0
+    """As of a synthetic source."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        require(0.0 <= self.motion[0] <= self.motion[1], "motion must be the least and the most, from 0 on")
+        require(0 <= self.objects[0] <= self.objects[1], "objects must be the fewest and the most, from 0 on")
+        _check_augmentation(self.photometric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +145,12 @@ class YouTubeVISSource:
     kind: Literal["youtube_vis"]
     annotations: str
     images: str = ""
+    crop_share: float = 0.6
+    photometric: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        _check_augmentation(self.photometric, self.crop_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +163,17 @@ class DavisSource:
     folder: str
     label: str
     sequences: str = ""
+    crop_share: float = 0.6
+    photometric: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a value cannot be."""
+        _check_augmentation(self.photometric, self.crop_share)
+
+
+def _check_augmentation(photometric: float, crop_share: float = 1.0) -> None:
+    require(photometric >= 0, "photometric must not be negative")
+    require(0.0 < crop_share <= 1.0, "crop_share must be in (0, 1]")
 
 
 SourceConfig = SyntheticSource | PhotographSource | YouTubeVISSource | DavisSource

@@ -42,6 +42,7 @@ class ClipSource(Protocol):
 
 class _Synthetic:
     def __init__(self, config: SyntheticSource, size: Size, *, progress: bool) -> None:
+        self._config = config
         seeds = range(config.seeds[0], config.seeds[1] + 1)
         self._videos = RenderedVideos(
             config.level,
@@ -56,15 +57,18 @@ class _Synthetic:
 
     def clip(self, rng: np.random.Generator, frames: int, spacing: int, size: Size) -> Clip:
         clip = self._videos.clip(rng, frames, spacing)
-        clip = random_crop(clip, size, rng, min_share=0.6) if rng.random() < 0.5 else resize(clip, size)
-        return photometric_jitter(clip, rng, strength=0.6)
+        if rng.random() < self._config.crop_odds:
+            clip = random_crop(clip, size, rng, min_share=self._config.crop_share)
+        else:
+            clip = resize(clip, size)
+        return photometric_jitter(clip, rng, strength=self._config.photometric)
 
 
 class _Photographs:
     """Photographs as clips with slight motion, or cut-outs of them on paths over others of them."""
 
     def __init__(self, config: PhotographSource, photographs: Sequence[Photograph] | PhotographSet) -> None:
-        self._photographs = photographs
+        self._config, self._photographs = config, photographs
         self._cutouts = None
         if config.kind == "pasted":
             step = -(-len(photographs) // IN_MEMORY)
@@ -73,19 +77,21 @@ class _Photographs:
     def clip(self, rng: np.random.Generator, frames: int, spacing: int, size: Size) -> Clip:
         if self._cutouts is None:
             photo = self._photographs[int(rng.integers(len(self._photographs)))]
-            clip = photo_clip(photo, frames, size, rng, motion=float(rng.uniform(0.2, 1.0)))
+            clip = photo_clip(photo, frames, size, rng, motion=float(rng.uniform(*self._config.motion)))
         else:
-            clip = pasted_clip(self._photographs, self._cutouts, frames, size, rng)
-        return photometric_jitter(clip, rng)
+            objects = self._config.objects
+            clip = pasted_clip(self._photographs, self._cutouts, frames, size, rng, objects=objects)
+        return photometric_jitter(clip, rng, strength=self._config.photometric)
 
 
 class _Labelled:
-    def __init__(self, clips: LabelledClips) -> None:
-        self._clips = clips
+    def __init__(self, config: YouTubeVISSource | DavisSource, clips: LabelledClips) -> None:
+        self._config, self._clips = config, clips
 
     def clip(self, rng: np.random.Generator, frames: int, spacing: int, size: Size) -> Clip:
         clip = self._clips.clip(rng, frames, spacing)
-        return photometric_jitter(random_crop(clip, size, rng, min_share=0.6), rng)
+        clip = random_crop(clip, size, rng, min_share=self._config.crop_share)
+        return photometric_jitter(clip, rng, strength=self._config.photometric)
 
 
 def open_sources(config: TrainingConfig, *, progress: bool) -> dict[str, ClipSource]:
@@ -129,8 +135,8 @@ def _open(
     if isinstance(source, YouTubeVISSource):
         path = Path(source.annotations)
         videos = read_youtube_vis(path, Path(source.images) if source.images else None)
-        return _Labelled(LabelledClips(videos, labels, str(path)))
+        return _Labelled(source, LabelledClips(videos, labels, str(path)))
     assert isinstance(source, DavisSource)
     sequences = Path(source.sequences) if source.sequences else None
     read_videos = read_davis(Path(source.folder), sequences, source.label)
-    return _Labelled(LabelledClips(read_videos, labels, f"{source.folder} ({name})"))
+    return _Labelled(source, LabelledClips(read_videos, labels, f"{source.folder} ({name})"))

@@ -31,6 +31,7 @@ from syncvis_online.training.peers import Peers
 from syncvis_online.training.pictures import sample_picture
 from syncvis_online.training.rendered import RenderedVideos
 from syncvis_online.training.samples import Samples
+from syncvis_online.training.sources import open_sources
 from tests.syncvis_online.davis_data import write_davis
 from tests.syncvis_online.models import TINY
 from tests.syncvis_online.photograph_data import write_photographs
@@ -248,6 +249,25 @@ def test_clips_hold_the_windows_ahead_that_were_drawn_for_their_step(tmp_path: P
     assert set(frames) == {2, 5}
     for step in range(6):
         assert {len(samples[step, place][0]) for place in range(2)} == {frames[step]}
+
+
+def test_what_changes_a_clip_is_in_the_config(tmp_path: Path, cache: Path) -> None:
+    """Without crops and jitter a clip is a stretch of a rendered video as it is; with them it is not."""
+
+    def clip(**augmentation: float) -> Clip:
+        world = {"seeds": [0, 0], **augmentation}
+        source = open_sources(load_training_config(config(tmp_path, cache, world)), progress=False)["world"]
+        return source.clip(np.random.default_rng(5), 6, 1, (64, 96))
+
+    plain = clip(crop_odds=0.0, photometric=0.0)
+    (video,) = [path for path in cache.glob("easy-*-64x96-6/0") if path.is_dir()]
+    filmed = np.load(video / "images.npy")
+    assert any(np.array_equal(plain.images, order) for order in (filmed, filmed[::-1]))
+    cropped = clip(crop_odds=1.0, crop_share=0.5, photometric=0.0)
+    jittered = clip(crop_odds=0.0, photometric=2.0)
+    assert not np.array_equal(cropped.masks.sum((2, 3)), plain.masks.sum((2, 3)))
+    assert np.array_equal(jittered.masks, plain.masks)
+    assert not np.array_equal(jittered.images, plain.images)
 
 
 def test_cells_follow_the_mask_stride_and_cover_the_same_area(tmp_path: Path, cache: Path) -> None:
@@ -496,6 +516,9 @@ def test_a_config_extends_another_and_never_itself(tmp_path: Path, cache: Path) 
         ({"world": {"seeds": [3]}}, r"data\.sources\.world\.synthetic\.seeds"),
         ({"world": {"seeds": [3, 2]}}, "seeds must be the first and the last"),
         ({"world": {"kind": "film"}}, "data.sources.world: input tag 'film'"),
+        ({"world": {"photometric": -0.1}}, "photometric must not be negative"),
+        ({"world": {"crop_share": 0.0}}, r"crop_share must be in \(0, 1\]"),
+        ({"world": {"crop_odds": 2.0}}, r"crop_odds must be in \[0, 1\]"),
         (
             {"world": {"frames": 2}},
             r"stages.1: its clips of 4 frames are longer than data\.sources\.world\.frames",
