@@ -206,17 +206,14 @@ class Criterion:
         prediction = predict(_pooled(features, targets, present))
         names = torch.where(chosen, targets.labels, -100)
         label = F.cross_entropy(prediction.logits.float().flatten(0, 1), names.flatten(), reduction="sum")
-        bce = dice = prediction.embeds.float().sum() * 0.0
-        for b, maps in enumerate(features.mask_features.unbind()):
-            embeds = prediction.embeds[b, chosen[b]]
-            logits = torch.einsum("mc,tchw->mthw", embeds, maps.to(embeds.dtype)).float()
-            terms = self._mask_losses(logits, targets.masks[b, chosen[b]], targets.valid[b])
-            bce, dice = bce + terms[0].sum(), dice + terms[1].sum()
+        window, instance = chosen.nonzero(as_tuple=True)
+        logits = _mask_logits(prediction.embeds[chosen], features.mask_features, window)
+        bce, dice = self._mask_losses(logits, targets.masks[window, instance], targets.valid[window])
         scale = self.config.pilot / chosen.sum().clamp(min=1)
         return {
             "label.pilot.0": scale * self.config.label * label,
-            "bce.pilot.0": scale * self.config.bce * bce,
-            "dice.pilot.0": scale * self.config.dice * dice,
+            "bce.pilot.0": scale * self.config.bce * bce.sum(),
+            "dice.pilot.0": scale * self.config.dice * dice.sum(),
         }
 
     def _branch(
@@ -275,20 +272,17 @@ class Criterion:
         matched: Assignments,
         shown: NDArray[np.bool_],
     ) -> None:
-        """Add the mask losses of the queries that `shown` (D, G, N) names, by window."""
-        for g, of_window in enumerate(
-            maps.unbind()
-        ):  # one gradient of all windows, not one of zeros for each
-            depth, query = (torch.from_numpy(x).to(maps.device) for x in np.nonzero(shown[:, g]))
-            if not len(depth):
-                continue
-            instance = torch.from_numpy(matched[:, g][shown[:, g]]).to(maps.device)
-            embeds = prediction.embeds[depth, g, query]
-            logits = torch.einsum("mc,tchw->mthw", embeds, of_window.to(embeds.dtype)).float()
-            bce, dice = self._mask_losses(logits, targets.masks[g][instance], targets.valid[g])
-            rows.bce.append(bce)
-            rows.dice.append(dice)
-            rows.depth.append(depth)
+        """Add the mask losses of the queries that `shown` (D, G, N) names."""
+        if not shown.any():
+            return
+        window, depth, query = np.nonzero(shown.transpose(1, 0, 2))
+        instance = torch.from_numpy(matched[depth, window, query]).to(maps.device)
+        of_row, depths, queries = (torch.from_numpy(x).to(maps.device) for x in (window, depth, query))
+        logits = _mask_logits(prediction.embeds[depths, of_row, queries], maps, of_row)
+        bce, dice = self._mask_losses(logits, targets.masks[of_row, instance], targets.valid[of_row])
+        rows.bce.append(bce)
+        rows.dice.append(dice)
+        rows.depth.append(depths)
 
     def _label_terms(
         self,
@@ -337,8 +331,8 @@ class Criterion:
                 losses[f"{name}.{branch}.{d}"] = scale * weight * sums[d] / counts[d]
 
     def _mask_losses(self, logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """BCE and dice of M matched masks, (M,) each. logits, targets (M, T, h, w); valid (T, h, w)."""
-        weight = valid.expand_as(targets)
+        """BCE and dice of M matched masks, (M,) each. logits, targets and valid (M, T, h, w)."""
+        weight = valid
         if self.config.points:
             points = self._points(logits)
             logits, targets, weight = (_sample(x, points) for x in (logits, targets, weight))
@@ -359,6 +353,22 @@ class Criterion:
         best = (-_sample(logits, drawn).abs()).topk(certain, dim=-1).indices
         uncertain = drawn.gather(2, best[..., None].expand(-1, -1, -1, 2))
         return torch.cat((uncertain, torch.rand(M, T, count - certain, 2, device=logits.device)), dim=2)
+
+
+def _mask_logits(embeds: Tensor, maps: Tensor, window: Tensor) -> Tensor:
+    """Mask logits (M, T, h, w), float32, of M queries' embeds (M, Cm) on their windows' maps (G, T, Cm, h, w).
+
+    `window` (M,) is in order. A GPU waits for launches, so there it is one product, of maps copied for each row; a CPU
+    waits for memory, so there it is one product a window, and `unbind` makes one gradient of all of them.
+    """
+    if maps.is_cuda:
+        return torch.einsum("mc,mtchw->mthw", embeds, maps[window].to(embeds.dtype)).float()
+    counts = torch.bincount(window, minlength=len(maps)).tolist()
+    products = [
+        torch.einsum("mc,tchw->mthw", of_window, each.to(embeds.dtype))
+        for of_window, each in zip(embeds.split(counts), maps.unbind(), strict=True)
+    ]
+    return torch.cat(products).float()
 
 
 @torch.no_grad()

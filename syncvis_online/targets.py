@@ -48,6 +48,12 @@ class Targets:
             self.masks.to(device), self.labels.to(device), self.valid.to(device), self.min_cells, labelled
         )
 
+    def pin_memory(self) -> Targets:
+        """The same in page-locked memory, from which a GPU copies faster; a loader asks for it."""
+        labelled = None if self.labelled is None else self.labelled.pin_memory()
+        masks, labels, valid = (x.pin_memory() for x in (self.masks, self.labels, self.valid))
+        return Targets(masks, labels, valid, self.min_cells, labelled)
+
     def present(self) -> Tensor:
         """Which instances are visible on which frame, (B, I, T)."""
         return (self.masks.sum((-2, -1)) >= self.min_cells) & (self.labels >= 0)[..., None]

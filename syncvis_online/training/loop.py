@@ -314,7 +314,8 @@ def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress:
         num_workers=config.data.workers,
         worker_init_fn=_quiet_worker,
         collate_fn=samples.collate,
-        prefetch_factor=8 if config.data.workers else None,
+        prefetch_factor=max(2, 8 // config.data.workers) if config.data.workers else None,
+        pin_memory=trainer.device.type == "cuda",
     )
     with _fast_attention(trainer.device):
         _steps(trainer, samples, iter(loader), deadline, progress and peers.first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ class _Synthetic:
             size,
             Path(config.cache),
             fps=config.fps,
-            processes=2,
+            processes=len(os.sched_getaffinity(0)),
             progress=progress,
         )
 
