@@ -26,6 +26,7 @@ from stream.track_socket import track_socket_router
 from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.ice import IceOptions
 from stream.webrtc.sessions import SessionLimits, Sessions
+from stream.webrtc.viewing import Viewing
 from stream.webrtc.whep import whep_router
 
 VIEWER = Path(__file__).parent / "viewer"
@@ -73,7 +74,13 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     options = options or ServerOptions()
     executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
     feeds = OverlayFeeds(service.cameras, executor, stamp=options.frame_stamp)
-    sessions = Sessions(feeds, limits=options.limits, ice=options.ice)
+    limits = options.limits
+    sessions = Sessions(
+        lambda camera: Viewing(feeds[camera]),
+        most=limits.viewers,
+        connect_timeout_s=limits.connect_timeout_s,
+        ice=options.ice,
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
