@@ -21,6 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from stream.access import Access
 from stream.api import cameras_router, operation_router
 from stream.app import Service
+from stream.mask_socket import mask_socket_router
 from stream.metrics import package_version
 from stream.track_socket import track_socket_router
 from stream.webrtc.feed import OverlayFeeds
@@ -122,6 +123,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.include_router(cameras_router(service, feeds, executor), dependencies=may_watch)
     app.include_router(track_socket_router(service, access))
     app.include_router(whep_router(feeds, sessions, may_watch))
+    app.include_router(mask_socket_router(sessions, access))
     app.mount("/static", StaticFiles(directory=VIEWER), name="static")
 
     @app.get("/", include_in_schema=False)

@@ -53,7 +53,10 @@ class PacketListener(Protocol):
         """So many before the next one were not taken in time; the next one is an IDR picture."""
 
     def on_break(self) -> None:
-        """The camera went away, or sends another format from now on: what comes next does not go on from here."""
+        """The camera went away: what comes next does not go on from here."""
+
+    def on_format(self, found: VideoFormat) -> None:
+        """The camera's pictures are in this format from now on."""
 
 
 class PacketTap:
@@ -86,9 +89,9 @@ class PacketTap:
 
     def formatted(self, found: VideoFormat) -> None:
         """The connection's pictures are in this format from now on."""
-        changed, self.format = self.format is not None and self.format != found, found
-        if changed and self._listener is not None:
-            self._listener.on_break()
+        self.format = found
+        if self._listener is not None:
+            self._listener.on_format(found)
 
     def put(self, packet: EncodedPacket, lost: int = 0) -> None:
         """The next encoded picture, before which `lost` were lost."""

@@ -172,7 +172,7 @@ class Reader:
             return
         # Some cameras call pictures keyframes with which a decoder can begin only after some more (recovery points).
         prefix = look.prefix(bytes(packet)) if packet.is_keyframe else None
-        if look.profile is not None:
+        if prefix is not None:
             self._tell_format(profile=look.profile)
         arrival_s, pts = (timed[0][1], timed[0][2]) if timed else (time.time(), None)
         base = (packet.time_base.numerator, packet.time_base.denominator)

@@ -129,12 +129,13 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions) + self._opening
 
-    async def open(self, camera: str, offer: str) -> tuple[Session, str]:
-        """Answer an SDP offer of a camera; returns the session and the SDP answer.
+    async def open(self, camera: str, offer: str, media: Media | None = None) -> tuple[Session, str]:
+        """Answer an SDP offer of a camera; returns the session and the SDP answer. `media`: what it carries, where that
+        is not what all carry.
 
         Raises KeyError (no such camera), SessionLimitError, or OfferError (the offer cannot be answered).
         """
-        media = self._media(camera)
+        media = media or self._media(camera)
         offer = check_offer(offer, media.offered)
         if len(self) >= self._most:
             raise SessionLimitError(f"{self._most} {self._peers} are being served, the limit")

@@ -6,7 +6,8 @@ pictures go: `whep` and `whip` say who may begin a session, and when.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response, status
@@ -24,7 +25,9 @@ Responses = dict[int | str, dict[str, Any]]
 
 START_RESPONSES: Responses = {
     201: {
-        "description": "The SDP answer. Location is the session, ETag its ICE generation, Link its ICE servers.",
+        "description": (
+            "The SDP answer. Location is the session, ETag its ICE generation, Link its ICE servers and extensions."
+        ),
         "content": {SDP: {}},
     },
     400: {"description": "The body is not an SDP offer that can be answered with video."},
@@ -63,11 +66,20 @@ def add_endpoint(router: APIRouter) -> None:
     _refuse_others(router, "/{camera}", "OPTIONS, POST")
 
 
-async def answer_offer(request: Request, camera: str, sessions: Sessions, prefix: str) -> Response:
-    """Begin a session with the offer in the request's body; the answer to the POST."""
+Begin = Callable[[str], Awaitable[tuple[Session, str]]]
+"""From an offer to a session and its answer: see `Sessions.open`."""
+
+
+async def answer_offer(
+    request: Request, camera: str, sessions: Sessions, prefix: str, begin: Begin | None = None
+) -> Response:
+    """Begin a session with the offer in the request's body; the answer to the POST. `begin`: how, where the session
+    does not carry what all do.
+    """
+    begin = begin or partial(sessions.open, camera)
     offer = await _read(request, SDP, MAX_OFFER_BYTES)
     try:
-        session, answer = await sessions.open(camera, offer)
+        session, answer = await begin(offer)
     except OfferError as error:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, str(error)) from error
     except SessionLimitError as error:

@@ -25,6 +25,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.packets: list[EncodedPacket] = []
+        self.formats: list[VideoFormat] = []
         self.lost = self.breaks = 0
 
     def on_packet(self, packet: EncodedPacket) -> None:
@@ -35,6 +36,9 @@ class Listener:
 
     def on_break(self) -> None:
         self.breaks += 1
+
+    def on_format(self, found: VideoFormat) -> None:
+        self.formats.append(found)
 
 
 async def read(url: str, tap: PacketTap, listener: Listener, before: int, frames: int) -> list[Frame]:

@@ -51,6 +51,16 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
             "x264-params": "keyint={gop}:scenecut=0:8x8dct=1",
         },
     ),
+    "h264-main": (
+        "libx264",
+        "yuv420p",
+        {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "profile": "main",
+            "x264-params": "keyint={gop}:scenecut=0",
+        },
+    ),
     "h264-baseline": (
         "libx264",
         "yuv420p",
