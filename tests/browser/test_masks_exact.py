@@ -67,6 +67,16 @@ async ([count, bits, row]) => {
 """
 
 
+SHOW_MORE = """
+(count) => new Promise((resolve) => {
+  const video = document.getElementById("video");
+  let shown = 0;
+  const next = () => (++shown < count ? video.requestVideoFrameCallback(next) : resolve(shown));
+  video.requestVideoFrameCallback(next);
+})
+"""
+
+
 @asynccontextmanager
 async def drawn_here(
     browser: Browser, url: str, engine: NumberEngine
@@ -101,3 +111,23 @@ async def test_no_mask_is_drawn_on_another_frame_s_picture(
         assert (own >= count) == passed
         # The session of the overlay may have ended before the page asks for that.
         assert [error for error in complaints.errors if "404" not in error] == []
+
+
+async def test_while_the_model_says_nothing_the_bare_video_is_shown(
+    browser: Browser, rtsp_server: RtspServer
+) -> None:
+    url = rtsp_server.serve_clip(index_frames(50), codec="h264-baseline")
+    engine = NumberEngine()
+    async with drawn_here(browser, url, engine) as (page, service, _):
+        canvas = page.locator("#masks")
+        await canvas.wait_for(state="visible")
+        engine.go_on.clear()
+        try:
+            await canvas.wait_for(state="hidden")
+            shown = await page.evaluate(SHOW_MORE, 5)
+        finally:
+            engine.go_on.set()
+        assert shown == 5
+        await canvas.wait_for(state="visible")
+        late = {"camera": "cam", "masks": "late"}
+        assert service.registry.get_sample_value("syncvis_pictures_passed_total", late)
