@@ -22,6 +22,11 @@ class VideoFormat:
     reordered: bool = False
 
     @property
+    def known(self) -> bool:
+        """Whether enough was seen of it: of H.264, an IDR picture."""
+        return self.codec != "h264" or self.profile is not None or self.reordered
+
+    @property
     def passable(self) -> bool:
         """Whether WebRTC viewers can be given it as it is: none of them puts pictures in another order."""
         return self.codec == "h264" and self.profile is not None and not self.reordered

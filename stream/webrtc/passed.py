@@ -185,7 +185,7 @@ class PassedFeed:
 
     def on_format(self, found: VideoFormat) -> None:
         """What it sends may not be what the viewers were promised: they have to ask again."""
-        if found != self._format:
+        if found.known and found != self._format:
             self._end()
 
     # What the model says.

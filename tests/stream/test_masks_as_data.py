@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -126,7 +125,6 @@ async def test_players_that_know_nothing_of_it_get_the_overlay_and_are_told_wher
         assert extension(answer) == "/whep/cam?masks=data"
         assert (await http.post("/whep/cam?masks=other", content="", headers=SDP)).status_code == 422
         await viewer.picture()
-        await asyncio.sleep(0)
         assert viewer.data.frames == []
 
 

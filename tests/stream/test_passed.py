@@ -199,6 +199,7 @@ async def test_a_reconnect_goes_on_and_another_format_ends_the_viewers(camera: C
     camera.tap.put(packet(0))
     camera.tap.detach(camera.ask)
     camera.tap.attach(camera.ask)
+    camera.tap.formatted(VideoFormat("h264"))  # all that is known before its first IDR picture
     camera.tap.formatted(BASELINE)
     camera.tap.put(replace(packet(0), arrival_s=1010.0))  # its clock begins anew
     camera.hub.publish(replace(answer(0), captured_at_s=1010.0))
