@@ -104,7 +104,7 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
             raise HTTPException(status.HTTP_404_NOT_FOUND, "no such camera") from error
 
     def report(camera: CameraPipeline) -> CameraReport:
-        return _report(camera.status(), camera.hub.latest, feeds[camera.name].viewers)
+        return _report(camera.status(), camera.hub.latest, feeds.viewers(camera.name))
 
     @router.get("", summary="All cameras, in the order of the config")
     async def cameras() -> list[CameraReport]:

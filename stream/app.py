@@ -56,7 +56,9 @@ class Service:
         statistics = CameraStatistics(name, mask_url(camera.url), self._metrics)
         self._statistics[name] = statistics
         source = CameraSource(camera, statistics, policy=ReconnectPolicy())
-        return CameraPipeline(source, self._scheduler, statistics, self.config.pipeline)
+        return CameraPipeline(
+            source, self._scheduler, statistics, self.config.pipeline, packets=source.packets
+        )
 
     def hub(self, camera: str) -> Hub:
         """The hub of a camera. Raises KeyError when there is no such camera."""

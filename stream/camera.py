@@ -13,6 +13,7 @@ from contextlib import aclosing
 from stream.config import CameraConfig
 from stream.errors import StreamError
 from stream.sources import ReconnectPolicy, Source, Supervisor, open_source
+from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics
 from stream.types import Frame
 
@@ -34,8 +35,13 @@ class CameraSource:
         policy: ReconnectPolicy,
         duration_s: float | None = None,
     ) -> None:
+        self.packets = PacketTap()
+        """Its own encoded pictures, where it has some."""
+
         def factory() -> Source:
-            return open_source(statistics.camera, camera.url, options=camera, realtime=camera.realtime)
+            return open_source(
+                statistics.camera, camera.url, options=camera, realtime=camera.realtime, tap=self.packets
+            )
 
         # Opens nothing yet, but refuses a wrong address now and not when the service runs.
         self.paced = factory().live or camera.realtime

@@ -62,6 +62,17 @@ class Metrics:
             "viewer_pictures_dropped",
             "Pictures that a viewer did not get because it or its line is too slow.",
         )
+        self.passed = counter(
+            "pictures_passed",
+            "The camera's own pictures sent as they are, with their own masks, with none, or without since late.",
+            ("camera", "masks"),
+        )
+        self.packets_lost = counter(
+            "packets_lost", "The camera's own pictures that were not taken from its reader in time."
+        )
+        self.masks_dropped = counter(
+            "masks_dropped", "Masks of a picture that a viewer did not read in time."
+        )
         self.camera_up = gauge("camera_up", "1 while the camera delivers frames, else 0.")
         self.last_frame = gauge(
             "last_frame_timestamp_seconds", "Unix time at which the newest frame was received."
@@ -79,7 +90,7 @@ class Metrics:
         self._by_camera: tuple[Counter | Gauge, ...] = (
             *(self.received, self.published, self.engine_failures, self.out_of_slots),
             *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up, self.viewers),
-            self.viewer_dropped,
+            *(self.viewer_dropped, self.packets_lost, self.masks_dropped),
         )
         for stage in STAGES:
             self.stage.labels(stage)
@@ -95,7 +106,7 @@ class Metrics:
         """Remove all series of a camera. Nothing happens when there are none."""
         apart = (
             *(self.dropped, self.reconnects, self.last_frame, self.capture_to_publish),
-            *(self.encoded, self.keyframes),
+            *(self.encoded, self.keyframes, self.passed),
         )
         for metric in (*self._by_camera, *apart):
             metric.remove_by_labels({"camera": camera})

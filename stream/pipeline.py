@@ -19,6 +19,7 @@ from stream.hub import Hub
 from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
 from stream.scheduler import EngineFailure, Scheduler
+from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from stream.window import RollingWindows
@@ -68,10 +69,13 @@ class CameraPipeline:
         settings: PipelineConfig,
         *,
         sink: Sink | None = None,
+        packets: PacketTap | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
         self.hub = Hub(self.name, clock=clock, on_subscribers=statistics.subscribers)
+        self.packets = packets or PacketTap()
+        """The camera's own encoded pictures, for viewers."""
         self._source = source
         self._scheduler = scheduler
         self.statistics = statistics

@@ -21,11 +21,13 @@ from fastapi.staticfiles import StaticFiles
 from stream.access import Access
 from stream.api import cameras_router, operation_router
 from stream.app import Service
+from stream.mask_socket import mask_socket_router
 from stream.metrics import package_version
 from stream.track_socket import track_socket_router
 from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.ice import IceOptions
 from stream.webrtc.sessions import SessionLimits, Sessions
+from stream.webrtc.viewing import Viewing
 from stream.webrtc.whep import whep_router
 
 VIEWER = Path(__file__).parent / "viewer"
@@ -73,7 +75,13 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     options = options or ServerOptions()
     executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
     feeds = OverlayFeeds(service.cameras, executor, stamp=options.frame_stamp)
-    sessions = Sessions(feeds, limits=options.limits, ice=options.ice)
+    limits = options.limits
+    sessions = Sessions(
+        lambda camera: Viewing(feeds[camera]),
+        most=limits.viewers,
+        connect_timeout_s=limits.connect_timeout_s,
+        ice=options.ice,
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -115,6 +123,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.include_router(cameras_router(service, feeds, executor), dependencies=may_watch)
     app.include_router(track_socket_router(service, access))
     app.include_router(whep_router(feeds, sessions, may_watch))
+    app.include_router(mask_socket_router(sessions, access))
     app.mount("/static", StaticFiles(directory=VIEWER), name="static")
 
     @app.get("/", include_in_schema=False)

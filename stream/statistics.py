@@ -11,11 +11,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from stream.metrics import Metrics
 from stream.types import Clock, TrackedFrame
 
 FPS_WINDOW_S = 5.0
+
+ViewerKind = Literal["overlay", "plain", "passed"]
+"""Who watches: the overlay; with masks as data the picture encoded again, or the camera's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class CameraStatistics:
         self._latencies_s: deque[float] = deque(maxlen=recent)
         self._published_at: deque[float] = deque(maxlen=recent)
         self._dropped: Counter[str] = Counter()
+        self._viewers: dict[ViewerKind, int] = {}
         self._received = self._processed = self._reconnects = self._subscribers = self._active_tracks = 0
         self._up = self._went_down = False
         self._last_error: str | None = None
@@ -129,9 +134,24 @@ class CameraStatistics:
         self._subscribers = count
         self._metrics.subscribers.labels(self.camera).set(count)
 
-    def viewers(self, count: int) -> None:
-        """That many watch over WebRTC."""
-        self._metrics.viewers.labels(self.camera).set(count)
+    def viewers(self, count: int, kind: ViewerKind = "overlay") -> None:
+        """That many watch over WebRTC in this way."""
+        self._viewers[kind] = count
+        self._metrics.viewers.labels(self.camera).set(sum(self._viewers.values()))
+
+    def passed(self, masks: str) -> None:
+        """One of the camera's own pictures went out as it is: with its "own" masks; with "none", since the model did
+        not answer it; or without, since they were "late".
+        """
+        self._metrics.passed.labels(self.camera, masks).inc()
+
+    def packets_lost(self, count: int) -> None:
+        """So many of the camera's own pictures were not taken from the reader in time."""
+        self._metrics.packets_lost.labels(self.camera).inc(count)
+
+    def masks_dropped(self) -> None:
+        """A viewer did not get the masks of a picture: it does not read them."""
+        self._metrics.masks_dropped.labels(self.camera).inc()
 
     def encoded(self, codec: str, keyframe: bool, seconds: float) -> None:
         """A picture was encoded for all who watch with this codec, `seconds` after it was wanted."""

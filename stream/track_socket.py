@@ -7,6 +7,7 @@ Owns who may open it and how it ends. What is sent is `stream.wire`'s; a client 
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -14,9 +15,17 @@ from fastapi.responses import JSONResponse
 
 from stream.access import Access, denied
 from stream.app import Service
-from stream.hub import Hub, Subscription
+from stream.hub import Hub
 from stream.types import TrackedFrame
 from stream.wire import encode
+
+
+class Closable(Protocol):
+    """What a WebSocket sends."""
+
+    def close(self) -> None:
+        """End it. Idempotent."""
+        ...
 
 
 class WireEncoder:
@@ -40,13 +49,7 @@ def track_socket_router(service: Service, access: Access) -> APIRouter:
 
     @router.websocket("/ws/cameras/{camera}/tracks")
     async def stream_tracks(websocket: WebSocket, camera: str) -> None:
-        if not same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
-            await websocket.send_denial_response(JSONResponse({"detail": "wrong origin"}, 403))
-            return
-        if not access.allows(websocket):
-            refused = denied(websocket)
-            answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
-            await websocket.send_denial_response(answer)
+        if not await admitted(websocket, access):
             return
         if camera not in encoders:
             await websocket.send_denial_response(JSONResponse({"detail": "no such camera"}, 404))
@@ -55,6 +58,19 @@ def track_socket_router(service: Service, access: Access) -> APIRouter:
         await _stream(websocket, service.hub(camera), encoders[camera])
 
     return router
+
+
+async def admitted(websocket: WebSocket, access: Access) -> bool:
+    """Whether somebody may open a WebSocket here; who may not has been told why."""
+    if not same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
+        await websocket.send_denial_response(JSONResponse({"detail": "wrong origin"}, 403))
+        return False
+    if not access.allows(websocket):
+        refused = denied(websocket)
+        answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+        await websocket.send_denial_response(answer)
+        return False
+    return True
 
 
 def same_origin(origin: str | None, host: str | None) -> bool:
@@ -68,7 +84,7 @@ async def _stream(websocket: WebSocket, hub: Hub, encoder: WireEncoder) -> None:
     async with hub.subscribe() as frames:
         if with_latest is not None:
             frames.offer(with_latest)
-        leaving = asyncio.create_task(_until_disconnect(websocket, frames), name="track socket reader")
+        leaving = asyncio.create_task(until_disconnect(websocket, frames), name="track socket reader")
         try:
             async for frame in frames:
                 await websocket.send_text(encoder.text(frame))
@@ -81,8 +97,8 @@ async def _stream(websocket: WebSocket, hub: Hub, encoder: WireEncoder) -> None:
             await asyncio.gather(leaving, return_exceptions=True)
 
 
-async def _until_disconnect(websocket: WebSocket, frames: Subscription) -> None:
-    """Read and ignore what the client says; when it has left, end the subscription."""
+async def until_disconnect(websocket: WebSocket, frames: Closable) -> None:
+    """Read and ignore what the client says; when it has left, end what it is sent."""
     try:
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass

@@ -89,10 +89,13 @@ class WireFrame(BaseModel):
     width: int = Field(ge=0, description="of the camera's picture, pixels")
     height: int = Field(ge=0, description="of the camera's picture, pixels")
     flags: tuple[str, ...] = Field(default=(), description='e.g. "gap": the first frame after a reconnect')
+    rtp_timestamp: int | None = Field(
+        default=None, ge=0, lt=2**32, description="of its picture, for those who watch with masks as data"
+    )
     tracks: tuple[WireTrack, ...]
 
     @classmethod
-    def of(cls, frame: TrackedFrame) -> WireFrame:
+    def of(cls, frame: TrackedFrame, rtp_timestamp: int | None = None) -> WireFrame:
         """The wire form of a frame."""
         height, width = frame.image.shape[:2]
         return cls(
@@ -106,6 +109,7 @@ class WireFrame(BaseModel):
             width=width,
             height=height,
             flags=frame.flags,
+            rtp_timestamp=rtp_timestamp,
             tracks=tuple(WireTrack.of(track) for track in frame.tracks),
         )
 
@@ -115,9 +119,10 @@ class WireFrame(BaseModel):
         return Fraction(self.time_base)
 
 
-def encode(frame: TrackedFrame) -> str:
-    """One frame as a JSON text of version 1."""
-    return WireFrame.of(frame).model_dump_json()
+def encode(frame: TrackedFrame, rtp_timestamp: int | None = None) -> str:
+    """One frame as a JSON text of version 1, without a `rtp_timestamp` (see `WireFrame`) where there is none."""
+    left_out = {"rtp_timestamp"} if rtp_timestamp is None else None
+    return WireFrame.of(frame, rtp_timestamp).model_dump_json(exclude=left_out)
 
 
 def decode(text: str | bytes) -> WireFrame:

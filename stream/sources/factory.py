@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from stream.sources.base import Source, SourceOptions
 from stream.sources.file import FileSource
+from stream.sources.packets import PacketTap
 from stream.sources.rtsp import LiveSource
 from stream.sources.urls import parse_address
 
 
 def open_source(
-    camera: str, url: str, *, options: SourceOptions | None = None, realtime: bool = False
+    camera: str,
+    url: str,
+    *,
+    options: SourceOptions | None = None,
+    realtime: bool = False,
+    tap: PacketTap | None = None,
 ) -> Source:
     """The source for an address. Nothing is opened before its `frames` is iterated.
 
     `url` is rtsp:// or rtsps://, /dev/videoN, a file (a path or file://), or
     synthetic:SEED[?level=medium&fps=25&size=640x360&frames=100]. `realtime` plays files and the synthetic
     camera at their own pace, with each frame stamped when it is due; cameras have no other pace.
+    `tap`: where a camera's own encoded pictures go; only RTSP cameras have some.
 
     Raises ConfigError, naming the address with its password masked, when it is none of these.
     """
@@ -26,4 +33,4 @@ def open_source(
         return SyntheticSource(camera, address.synthetic, realtime=realtime)
     if address.kind == "file":
         return FileSource(camera, address, realtime=realtime)
-    return LiveSource(camera, address, options or SourceOptions())
+    return LiveSource(camera, address, options or SourceOptions(), tap)

@@ -124,13 +124,23 @@ def _hang_up(forking: asyncio.Future[socket.socket]) -> None:
         forking.result().close()
 
 
+def _mapped(fd: int, size: int) -> mmap.mmap:
+    """The memory behind a descriptor, to read; takes the descriptor."""
+    try:
+        return mmap.mmap(fd, size, prot=mmap.PROT_READ)
+    finally:
+        os.close(fd)
+
+
 @dataclass(frozen=True, slots=True)
 class ReaderMessage:
-    """One message of a reader; `image` (H, W, 3) RGB uint8 is a copy of our own, only with type "frame"."""
+    """One message of a reader; `image` (H, W, 3) RGB uint8 is a copy of our own, only with type "frame", as is `data`,
+    an encoded picture, with type "packet"."""
 
     type: str
     fields: dict[str, Any]
     image: Image | None = None
+    data: bytes = b""
 
 
 class Reader:
@@ -140,7 +150,8 @@ class Reader:
         self._channel: socket.socket | None = None
         self._pidfd: int | None = None
         self._slots: Image | None = None
-        self._owes_request = True
+        self._packets: mmap.mmap | None = None
+        self._to_say = bytearray(b"n")
         self._readable = asyncio.Event()
         self.pid: int | None = None
         """The reader's process id, once it has said hello."""
@@ -169,19 +180,25 @@ class Reader:
         """
         async with asyncio.timeout(timeout_s):
             while self._channel is not None:
-                self._request(self._channel)
+                self._say(self._channel)
                 with contextlib.suppress(BlockingIOError):
                     return self._take(self._channel)
                 await self._wait_readable(self._channel)
         return None
 
-    def _request(self, channel: socket.socket) -> None:
-        if not self._owes_request:
+    def want_packets(self, wanted: bool) -> None:
+        """Encoded pictures are wanted from now on, or no longer."""
+        self._to_say += b"p" if wanted else b"q"
+        if self._channel is not None:
+            self._say(self._channel)
+
+    def _say(self, channel: socket.socket) -> None:
+        if not self._to_say:
             return
-        self._owes_request = False
-        # If it died, what it sent before can still be received.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            channel.send(b"n")
+        # If it died, what it sent before can still be received. If it is busy it hears this later.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, BlockingIOError):
+            channel.send(self._to_say)
+            self._to_say.clear()
 
     def _take(self, channel: socket.socket) -> ReaderMessage | None:
         try:
@@ -192,7 +209,7 @@ class Reader:
             return None
         fields = json.loads(data)
         kind = fields.pop("type")
-        if kind in ("hello", "ring") and not fds:
+        if kind in ("hello", "ring", "packets") and not fds:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if kind == "hello":
             self.pid, self._pidfd = fields["pid"], fds[0]
@@ -200,17 +217,20 @@ class Reader:
             self._map(fields, fds[0])
         elif kind == "frame":
             assert self._slots is not None
-            self._owes_request = True
+            self._to_say += b"n"
             return ReaderMessage(kind, fields, self._slots[fields["slot"]].copy())
+        elif kind == "packets":
+            self._packets = _mapped(fds[0], fields["size"])
+        elif kind == "packet":
+            assert self._packets is not None
+            self._to_say += b"k"
+            start = fields["offset"]
+            return ReaderMessage(kind, fields, data=self._packets[start : start + fields["size"]])
         return ReaderMessage(kind, fields)
 
     def _map(self, fields: dict[str, Any], fd: int) -> None:
         shape = (fields["slots"], fields["height"], fields["width"], 3)
-        try:
-            memory = mmap.mmap(fd, int(np.prod(shape)), prot=mmap.PROT_READ)
-        finally:
-            os.close(fd)
-        self._slots = np.frombuffer(memory, dtype=np.uint8).reshape(shape)
+        self._slots = np.frombuffer(_mapped(fd, int(np.prod(shape))), dtype=np.uint8).reshape(shape)
 
     async def _wait_readable(self, channel: socket.socket) -> None:
         self._readable.clear()
@@ -227,7 +247,7 @@ class Reader:
         self.closed = True
         channel, self._channel = self._channel, None
         pidfd, self._pidfd = self._pidfd, None
-        self._slots = None
+        self._slots = self._packets = None
         if channel is not None:
             asyncio.get_running_loop().remove_reader(channel.fileno())
             self._readable.set()

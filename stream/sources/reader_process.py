@@ -5,13 +5,14 @@ reader for every socket that it is sent, so that a camera starts in milliseconds
 torch, the main script or the parent's descriptors. A reader decodes into shared memory (an anonymous file
 that vanishes with its last user) and talks over its socket, one JSON message a packet:
 
-    to the reader   {"url", "format", "options", "open_timeout_s", "read_timeout_s"}, then "n" for each frame
-                    that the parent is ready to take (it has copied the one before). End of file: end.
+    to the reader   {"url", "format", "options", "open_timeout_s", "read_timeout_s"}, then letters: "n" for each frame
+                    that the parent is ready to take (it has copied the one before); "p" and "q": encoded pictures
+                    are wanted, or no longer; "k": it has copied one of those. End of file: end.
     to the parent   hello (+ pidfd), opened, ring (+ memory), frame, error; the last two carry "dropped", the
-                    pictures given up since the one before, by cause
+                    pictures given up since the one before, by cause; video (the format), packets (+ memory), packet
 
 When the parent is slow the oldest undelivered picture is dropped and counted: what is delivered is never
-older than the ring. Imports nothing of this project but `outbox`: it must start fast and stay small.
+older than the ring. Imports nothing of this project but `outbox` and `packet_box`: it must start fast and stay small.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from urllib.parse import urlsplit
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
+from stream.sources.packet_box import H264Look, Packet, PacketBox
 
 LINGER_S = 0.4
 """How long a reader may take to say goodbye to the server once its parent has hung up."""
@@ -52,6 +55,9 @@ class Reader:
     def __init__(self, channel: socket.socket, order: dict[str, Any]) -> None:
         self._channel, self._order = channel, order
         self._outbox = Outbox(channel)
+        self._packets = PacketBox(channel)
+        self._look: H264Look | None = None
+        self._format: dict[str, Any] = {"codec": "", "profile": None, "reordered": False}
         self._stop = threading.Event()
         self._arrivals: dict[int | None, float] = {}
         self._last_pts, self._pts_offset = -1, 0
@@ -77,11 +83,19 @@ class Reader:
     def _listen(self) -> None:
         """Hear the parent. When it hangs up or is gone: end, by force if FFmpeg does not come back."""
         with contextlib.suppress(ConnectionResetError):  # it hung up with a picture unread
-            while self._channel.recv(16):
-                self._outbox.request()
+            while letters := self._channel.recv(MESSAGE_BYTES):
+                self._hear(letters)
         self._stop.set()
         time.sleep(LINGER_S)
         os._exit(0)
+
+    def _hear(self, letters: bytes) -> None:
+        if b"n" in letters:
+            self._outbox.request()
+        self._packets.taken(letters.count(b"k"))
+        for letter in letters:
+            if letter in b"pq":
+                self._packets.want(letter == ord("p"))
 
     def _open(self) -> Any:
         order = self._order
@@ -102,6 +116,8 @@ class Reader:
         )
         codec = stream.codec_context.name
         send_message(self._channel, {"type": "opened", "codec": codec})
+        self._look = H264Look(stream.codec_context.extradata or b"") if codec == "h264" else None
+        self._tell_format(codec=codec)
         keyframe_seen = False
         arrived = asked = time.time()
         for packet in container.demux(stream):
@@ -113,7 +129,7 @@ class Reader:
             self._judge(now - asked)
             keyframe_seen = keyframe_seen or packet.is_keyframe
             if keyframe_seen:
-                self._decode(packet)
+                self._show(packet, self._decode(packet))
             asked = time.time()
         return "EndOfStream"
 
@@ -127,18 +143,46 @@ class Reader:
             self._opening = False
             self._outbox.release()
 
-    def _decode(self, packet: Any) -> None:
+    def _decode(self, packet: Any) -> list[tuple[Any, float]]:
+        """The pictures of a packet that can be shown, each with when its packet arrived."""
         try:
             frames = packet.decode()
         except av.InvalidDataError:
             self._outbox.dropped("corrupt", 1)
+            return []
+        shown = [(frame, self._arrival_of(frame.pts)) for frame in frames if not frame.is_corrupt]
+        for _ in range(len(frames) - len(shown)):
+            self._outbox.dropped("corrupt", 1)
+        return shown
+
+    def _show(self, packet: Any, frames: list[tuple[Any, float]]) -> None:
+        """Hand on a packet and the pictures that came out of the decoder with it: it goes first."""
+        timed = [(frame, arrival_s, self._next_pts(frame.pts)) for frame, arrival_s in frames]
+        if self._look is not None:
+            self._pass_on(packet, timed, self._look)
+        for frame, arrival_s, pts in timed:
+            self._deliver(frame, arrival_s, pts)
+
+    def _pass_on(self, packet: Any, timed: list[tuple[Any, float, int]], look: H264Look) -> None:
+        """Keep a packet for viewers who get the camera's own pictures."""
+        for frame, _, _ in timed:
+            if frame.pict_type == PictureType.B or None is not packet.pts != frame.pts is not None:
+                self._tell_format(reordered=True)
+        if self._format["reordered"]:
             return
-        for frame in frames:
-            arrival_s = self._arrival_of(frame.pts)
-            if frame.is_corrupt:
-                self._outbox.dropped("corrupt", 1)
-            else:
-                self._deliver(frame, arrival_s)
+        # Some cameras call pictures keyframes with which a decoder can begin only after some more (recovery points).
+        prefix = look.prefix(bytes(packet)) if packet.is_keyframe else None
+        if prefix is not None:
+            self._tell_format(profile=look.profile)
+        arrival_s, pts = (timed[0][1], timed[0][2]) if timed else (time.time(), None)
+        base = (packet.time_base.numerator, packet.time_base.denominator)
+        self._packets.put(Packet(packet, arrival_s, pts, base, prefix is not None, prefix or b""))
+
+    def _tell_format(self, **found: Any) -> None:
+        """Tell the parent what the camera sends, where that is news."""
+        if self._format | found != self._format:
+            self._format |= found
+            send_message(self._channel, {"type": "video", **self._format})
 
     def _arrival_of(self, pts: int | None) -> float:
         """When the packet of this picture arrived; forgets it and all before it."""
@@ -151,12 +195,11 @@ class Reader:
             self._arrivals.pop(next(iter(self._arrivals)))
         return time.time() if arrival_s is None else arrival_s
 
-    def _deliver(self, frame: Any, arrival_s: float) -> None:
+    def _deliver(self, frame: Any, arrival_s: float, pts: int) -> None:
         index, slot = self._outbox.slot(frame.height, frame.width)
         plane = frame.reformat(format="rgb24").planes[0]
         rows = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
         slot.reshape(frame.height, -1)[:] = rows[: frame.height, : frame.width * 3]
-        self._last_pts = self._next_pts(frame.pts)
         if self._opening:
             self._opening_ends_s = min(self._opening_ends_s, time.monotonic() + OPENING_S)
             hold = self._outbox.hold()
@@ -164,16 +207,18 @@ class Reader:
             timer.daemon = True
             timer.start()
         base = frame.time_base
-        frame_times = {"pts": self._last_pts, "time_base": [base.numerator, base.denominator]}
+        frame_times = {"pts": pts, "time_base": [base.numerator, base.denominator]}
         self._outbox.publish(index, {**frame_times, "arrival_s": arrival_s})
 
     def _next_pts(self, pts: int | None) -> int:
         """A timestamp that grows, also where the camera's are missing or jump back."""
         if pts is None:
-            return self._last_pts + 1
+            self._last_pts += 1
+            return self._last_pts
         if pts + self._pts_offset <= self._last_pts:
             self._pts_offset = self._last_pts + 1 - pts
-        return pts + self._pts_offset
+        self._last_pts = pts + self._pts_offset
+        return self._last_pts
 
 
 def is_known(url: str) -> bool:

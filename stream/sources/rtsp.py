@@ -13,6 +13,7 @@ from typing import Any
 from stream.errors import StreamError
 from stream.sources.base import DropCallback, IteratedSource, SourceOptions, ignore_drops
 from stream.sources.errors import Failure, stream_error
+from stream.sources.packets import EncodedPacket, PacketTap, VideoFormat
 from stream.sources.reader import Reader, ReaderMessage
 from stream.sources.urls import SourceAddress
 from stream.types import Frame
@@ -26,11 +27,14 @@ class LiveSource(IteratedSource):
 
     live = True
 
-    def __init__(self, camera: str, address: SourceAddress, options: SourceOptions) -> None:
+    def __init__(
+        self, camera: str, address: SourceAddress, options: SourceOptions, tap: PacketTap | None = None
+    ) -> None:
         self.camera = camera
         self.on_drop: DropCallback = ignore_drops
         self._address, self._options = address, options
         self._reader = Reader()
+        self._tap = tap or PacketTap()
         self._seq = 0
         self._discontinuity = False
         self._started = False
@@ -64,6 +68,7 @@ class LiveSource(IteratedSource):
             await self._reader.start(self._order())
         except OSError as error:
             raise self._no_reader(error) from error
+        self._tap.attach(self._reader.want_packets)
 
     def _no_reader(self, error: OSError) -> StreamError:
         """This machine has run out of something (descriptors, processes, memory): a matter of time, not the end."""
@@ -89,8 +94,21 @@ class LiveSource(IteratedSource):
                 raise self._error(Failure(**message.fields))
             if message.type == "ring":
                 self._discontinuity = self._seq > 0
-            elif message.type != "hello":
+            elif not self._passed_on(message) and message.type in ("opened", "frame"):
                 return message
+
+    def _passed_on(self, message: ReaderMessage) -> bool:
+        """Whether a message was about encoded pictures."""
+        fields = message.fields
+        if message.type == "video":
+            self._tap.formatted(VideoFormat(fields["codec"], fields["profile"], fields["reordered"]))
+        elif message.type == "packet":
+            lost, time_base = fields.pop("lost"), Fraction(*fields.pop("time_base"))
+            named = {name: fields[name] for name in ("arrival_s", "pts", "keyframe", "past")}
+            self._tap.put(EncodedPacket(message.data, time_base=time_base, **named), lost)
+        else:
+            return False
+        return True
 
     def _frame(self, message: ReaderMessage) -> Frame:
         assert message.image is not None
@@ -140,4 +158,5 @@ class LiveSource(IteratedSource):
 
     async def close(self) -> None:
         """End the reader process; see `Source`."""
+        self._tap.detach(self._reader.want_packets)
         await self._reader.close()

@@ -1,6 +1,7 @@
 // The page: one camera large, its figures and its tracks; what to say when something is missing.
 
 import { Cameras } from "./cameras.js";
+import { MaskCanvas, MaskMessages } from "./masks.js";
 import { Sparkline, SlidingWindow } from "./figures.js";
 import { SignIn } from "./sign_in.js";
 import { TrackList, isSeen } from "./track_list.js";
@@ -20,7 +21,9 @@ const latencies = new SlidingWindow(WINDOW_S);
 const fpsCurve = new Sparkline($("fps-spark"));
 const latencyCurve = new Sparkline($("latency-spark"));
 const trackList = new TrackList({ list: $("tracks"), empty: $("tracks-empty"), count: $("tracks-count") });
-const player = new WhepPlayer(video);
+const maskCanvas = new MaskCanvas(video, $("masks"));
+const maskMessages = new MaskMessages((frame) => maskCanvas.add(frame));
+const player = new WhepPlayer(video, (data) => maskMessages.take(data));
 
 let newest = null; // the tracked frame received last
 let newestAt = -Infinity; // when, on the page's clock
@@ -47,6 +50,7 @@ const cameras = new Cameras($("cameras"), {
     document.title = `${name} · SyncVIS Online`;
     if (location.hash.slice(1) !== encodeURIComponent(name)) history.replaceState(null, "", `#${encodeURIComponent(name)}`);
     socket.follow(name);
+    maskCanvas.clear();
     player.play(name);
     drawState();
   },
@@ -192,7 +196,15 @@ function toggleTheme() {
   }
 }
 
-const KEYS = { s: saveSnapshot, f: toggleFullscreen, t: toggleTheme, ArrowLeft: () => cameras.step(-1), ArrowRight: () => cameras.step(1) };
+// Who draws the masks: the server, into the picture, or this page, onto it.
+function drawHere(here) {
+  player.masksAsData = maskCanvas.active = here;
+  $("masks-here").setAttribute("aria-pressed", String(here));
+  $("opacity").hidden = !here;
+  player.restart();
+}
+
+const KEYS = { s: saveSnapshot, f: toggleFullscreen, t: toggleTheme, m: () => drawHere(!maskCanvas.active), ArrowLeft: () => cameras.step(-1), ArrowRight: () => cameras.step(1) };
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("dialog, input")) return;
@@ -209,6 +221,11 @@ video.addEventListener("resize", () => {
 $("snapshot").addEventListener("click", saveSnapshot);
 $("fullscreen").addEventListener("click", toggleFullscreen);
 $("theme").addEventListener("click", toggleTheme);
+$("masks-here").hidden = typeof VideoFrame === "undefined";
+$("masks-here").addEventListener("click", () => drawHere(!maskCanvas.active));
+$("opacity").addEventListener("input", ({ target }) => {
+  maskCanvas.opacity = Number(target.value);
+});
 
 video.requestVideoFrameCallback(onPresented);
 setInterval(drawState, 250);

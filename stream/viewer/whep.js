@@ -24,12 +24,18 @@ export class WhepPlayer {
   #retry = null;
   #backoff = new Backoff();
   #generation = 0;
+  #onMasks;
+
+  // Whether the server sends masks beside the picture instead of drawing them into it; counts from the next start.
+  masksAsData = false;
 
   // state: "connecting" | "playing" | "retrying"
   state = "connecting";
 
-  constructor(video) {
+  // onMasks(data): a message about one of the pictures (docs/masks.md).
+  constructor(video, onMasks) {
     this.#video = video;
+    this.#onMasks = onMasks;
     addEventListener("pagehide", () => this.stop());
   }
 
@@ -60,6 +66,14 @@ export class WhepPlayer {
     this.#peer = peer;
     const receiver = peer.addTransceiver("video", { direction: "recvonly" }).receiver;
     if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    if (this.masksAsData) {
+      // A message that is late is of no use: its picture has been shown.
+      const channel = peer.createDataChannel("masks", { ordered: false, maxPacketLifeTime: 300 });
+      channel.binaryType = "arraybuffer";
+      channel.onmessage = ({ data }) => {
+        if (generation === this.#generation) this.#onMasks(data);
+      };
+    }
     peer.ontrack = ({ track }) => this.#show(track);
     peer.onconnectionstatechange = () => this.#follow(peer, generation);
     try {
@@ -77,7 +91,8 @@ export class WhepPlayer {
   }
 
   async #offer(sdp, generation) {
-    const response = await fetch(`/whep/${encodeURIComponent(this.#camera)}`, {
+    const query = this.masksAsData ? "?masks=data" : "";
+    const response = await fetch(`/whep/${encodeURIComponent(this.#camera)}${query}`, {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
       body: sdp,

@@ -36,17 +36,26 @@ NO_MORE_KEYFRAMES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class MaskText:
+    """What is said of a picture beside it: a `stream.wire` text, and the RTP timestamp in it."""
+
+    text: str = field(repr=False)
+    rtp_timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedPicture:
     """One picture, packed for RTP; an H.264 keyframe is an IDR picture with SPS and PPS.
 
     `seq` is the number of the camera's frame; `ticks` is its time in 1/90000 s, and grows with every picture; `size` is
-    in bytes. Shared by all viewers.
+    in bytes; `masks` is there for viewers who draw them themselves. Shared by all viewers.
     """
 
     seq: int
     ticks: int
     keyframe: bool
     payloads: Sequence[bytes] = field(repr=False, compare=False)
+    masks: MaskText | None = field(default=None, repr=False, compare=False)
 
     @property
     def size(self) -> int:

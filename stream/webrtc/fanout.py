@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stream.webrtc.encoder import RTP_CLOCK_HZ, EncodedPicture
 from stream.webrtc.rate import ViewerRate
@@ -42,6 +42,7 @@ class ViewerQueue:
         self._request_keyframe = request_keyframe
         self._on_drop = on_drop
         self._waiting: deque[EncodedPicture] = deque()
+        self._beginning = 0
         self._wake = asyncio.Event()
         self._following = self._closed = False
         self._tokens = 0.0
@@ -52,7 +53,7 @@ class ViewerQueue:
         """Called by the fan-out with every picture, in order."""
         if self._closed:
             return
-        has_room = self._has_tokens(picture.ticks) and len(self._waiting) < MOST_WAITING
+        has_room = self._has_tokens(picture.ticks) and len(self._waiting) - self._beginning < MOST_WAITING
         self._following = has_room and (self._following or picture.keyframe)
         if not self._following:
             if self._keyframe_at is not None:
@@ -64,6 +65,19 @@ class ViewerQueue:
             self._keyframe_at = picture.ticks
         self._tokens -= 8 * picture.size
         self._waiting.append(picture)
+        self._wake.set()
+
+    def begin(self, pictures: Sequence[EncodedPicture]) -> None:
+        """Go on with these, of which the first is a keyframe, instead of what waits.
+
+        They need no room: they are meant to be sent at once.
+        """
+        if self._closed or not pictures:
+            return
+        self._waiting.clear()
+        self._waiting.extend(pictures)
+        self._beginning = len(pictures)
+        self._following, self._keyframe_at = True, pictures[0].ticks
         self._wake.set()
 
     def _ask(self, ticks: int, has_room: bool) -> None:
@@ -90,6 +104,7 @@ class ViewerQueue:
         while not self._closed:
             if self._waiting:
                 picture = self._waiting.popleft()
+                self._beginning = max(0, self._beginning - 1)
                 self.rate.sent(picture.size)
                 return picture
             self._wake.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
@@ -23,70 +24,35 @@ from numpy.typing import NDArray
 from stream.hub import Hub
 from stream.overlay import draw_overlay
 from stream.pipeline import CameraPipeline
-from stream.statistics import CameraStatistics
+from stream.statistics import CameraStatistics, ViewerKind
 from stream.types import TrackedFrame
-from stream.webrtc.encoder import NOMINAL_FPS, RTP_CLOCK_HZ, Codec, EncodedPicture, VideoEncoder
+from stream.webrtc.clock import RtpClock
+from stream.webrtc.encoder import Codec, EncodedPicture, MaskText, VideoEncoder
 from stream.webrtc.fanout import Fanout, ViewerQueue
+from stream.webrtc.passed import PassedFeed
 from stream.webrtc.rate import ceiling_bps, shared_bps
+from stream.wire import encode
 
 logger = logging.getLogger(__name__)
 
 KEYFRAME_INTERVAL_S = 0.5
 """At least so long lies between two keyframes, whoever asks."""
 
-NOMINAL_STEP = RTP_CLOCK_HZ // 30
-
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One overlay picture, ready for a video encoder.
+    """One picture, ready for a video encoder.
 
-    `planes` is I420 in one array of shape (3 H / 2, W), H and W even, never written to; `ticks` is its time in 1/90000
-    s from the feed's start and grows with every picture; `drawn_at_s` is on the monotonic clock.
+    `frame`: what it shows; `planes` is I420 in one array of shape (3 H / 2, W), H and W even, never written to; `ticks`
+    is its time in 1/90000 s from the feed's start and grows with every picture; `drawn_at_s` is on the monotonic clock.
     """
 
-    seq: int
+    frame: TrackedFrame
     ticks: int
     drawn_at_s: float
     planes: NDArray[np.uint8] = field(repr=False, compare=False)
-
-
-class RtpClock:
-    """Capture times to 90 kHz ticks that start at 0 and always grow.
-
-    Ticks differ as the capture times do, so that the far end can play at the camera's own pace. Where a
-    capture time does not grow (the camera's clock was set, or its source changed) the time line goes on one
-    nominal frame later and follows the new clock from there.
-    """
-
-    def __init__(self) -> None:
-        self._origin_s: float | None = None
-        self._last = -1
-        self.fps = float(NOMINAL_FPS)
-        """The pace of late."""
-
-    def ticks(self, captured_at_s: float) -> int:
-        """The ticks of a picture captured at this Unix time."""
-        if self._origin_s is None:
-            self._origin_s = captured_at_s
-        ticks = round((captured_at_s - self._origin_s) * RTP_CLOCK_HZ)
-        if ticks <= self._last:
-            ticks = self._last + NOMINAL_STEP
-            self._origin_s = captured_at_s - ticks / RTP_CLOCK_HZ
-        elif self._last >= 0:
-            step_s = min(1.0, (ticks - self._last) / RTP_CLOCK_HZ)
-            self.fps = 1.0 / (0.9 / self.fps + 0.1 * step_s)
-        self._last = ticks
-        return ticks
-
-    def between(self, elapsed_s: float) -> int:
-        """The ticks of a picture that is shown again `elapsed_s` later: half of it, so that the next picture, which is
-        captured before it is drawn, still comes after.
-        """
-        self._last += max(1, round(elapsed_s * RTP_CLOCK_HZ / 2))
-        return self._last
 
 
 class _Stream:
@@ -123,15 +89,28 @@ class _Stream:
 
 
 class OverlayFeed:
-    """Encoded pictures of one camera for any number of viewers. All methods run on the event loop's thread."""
+    """Encoded pictures of one camera for any number of viewers. All methods run on the event loop's thread.
+
+    `plain`: nothing is drawn; what would be is said beside each picture (`EncodedPicture.masks`).
+    """
 
     def __init__(
-        self, hub: Hub, executor: Executor, statistics: CameraStatistics, *, stamp: bool = False
+        self,
+        hub: Hub,
+        executor: Executor,
+        statistics: CameraStatistics,
+        *,
+        stamp: bool = False,
+        plain: bool = False,
     ) -> None:
+        self.origin = random.getrandbits(32)
+        """The RTP timestamp of ticks 0, random as RFC 3550, section 5.1, wants it."""
         self._hub = hub
         self._executor = executor
         self._statistics = statistics
         self._stamp = stamp
+        self._plain = plain
+        self._kind: ViewerKind = "plain" if plain else "overlay"
         self._streams: dict[Codec, _Stream] = {}
         self._clock = RtpClock()
         self._last: Picture | None = None
@@ -159,7 +138,7 @@ class OverlayFeed:
         if None not in self._tasks:
             self._start(None, self._draw())
         queue = self._streams[codec].fanout.join()
-        self._statistics.viewers(self.viewers)
+        self._statistics.viewers(self.viewers, self._kind)
         return queue
 
     def leave(self, queue: ViewerQueue) -> None:
@@ -173,7 +152,7 @@ class OverlayFeed:
             self._cancel(None)
             self._last = None
             self._drawn.clear()
-        self._statistics.viewers(self.viewers)
+        self._statistics.viewers(self.viewers, self._kind)
 
     async def close(self) -> None:
         """End every queue and wait for the drawing to stop."""
@@ -215,10 +194,10 @@ class OverlayFeed:
     async def _publish(self, frame: TrackedFrame) -> None:
         async with self._encoding:
             began = time.monotonic()
-            planes = await self._in_thread(partial(render_planes, frame, self._stamp))
+            planes = await self._in_thread(partial(render_planes, frame, self._stamp, self._plain))
             now = time.monotonic()
             self._statistics.stage("overlay", now - began)
-            self._last = Picture(frame.seq, self._clock.ticks(frame.captured_at_s), now, planes)
+            self._last = Picture(frame, self._clock.ticks(frame.captured_at_s), now, planes)
             self._drawn.set()
             for stream in tuple(self._streams.values()):
                 await self._encode(stream, self._last)
@@ -241,9 +220,15 @@ class OverlayFeed:
         keyframe, fps = stream.keyframe_due, self._clock.fps
         if keyframe:
             stream.keyframe_at_s = began
-        encode = partial(stream.encoder.encode, picture.planes, picture.seq, picture.ticks, keyframe=keyframe)
-        encoded = await self._in_thread(partial(encode, bps=stream.rate(picture, fps), fps=fps))
+        work = partial(
+            stream.encoder.encode, picture.planes, picture.frame.seq, picture.ticks, keyframe=keyframe
+        )
+        encoded = await self._in_thread(partial(work, bps=stream.rate(picture, fps), fps=fps))
         self._statistics.encoded(stream.encoder.codec, encoded.keyframe, time.monotonic() - began)
+        if self._plain:
+            rtp_timestamp = (self.origin + picture.ticks) & 0xFFFFFFFF
+            masks = MaskText(encode(picture.frame, rtp_timestamp), rtp_timestamp)
+            encoded = replace(encoded, masks=masks)
         stream.publish(encoded)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -251,7 +236,9 @@ class OverlayFeed:
 
 
 class OverlayFeeds:
-    """The feed of each camera, made when first asked for."""
+    """The feeds of each camera, each made when first asked for: its overlay, and what is there for viewers who draw the
+    masks themselves.
+    """
 
     def __init__(
         self, cameras: Mapping[str, CameraPipeline], executor: Executor, *, stamp: bool = False
@@ -260,23 +247,54 @@ class OverlayFeeds:
         self._executor = executor
         self._stamp = stamp
         self._feeds: dict[str, OverlayFeed] = {}
+        self._plain: dict[str, OverlayFeed] = {}
+        self._passed: dict[str, PassedFeed] = {}
 
     def __getitem__(self, camera: str) -> OverlayFeed:
-        """The feed of a camera. Raises KeyError when there is no such camera."""
-        pipeline = self._cameras[camera]
+        """The overlay of a camera. Raises KeyError when there is no such camera."""
         if camera not in self._feeds:
-            self._feeds[camera] = OverlayFeed(
-                pipeline.hub, self._executor, pipeline.statistics, stamp=self._stamp
-            )
+            self._feeds[camera] = self._make(camera, plain=False)
         return self._feeds[camera]
+
+    def plain(self, camera: str) -> OverlayFeed:
+        """The camera's picture, encoded again, with masks beside it. Raises KeyError."""
+        if camera not in self._plain:
+            self._plain[camera] = self._make(camera, plain=True)
+        return self._plain[camera]
+
+    def passed(self, camera: str) -> PassedFeed:
+        """The camera's own encoded pictures, with masks beside them. Raises KeyError."""
+        if camera not in self._passed:
+            pipeline = self._cameras[camera]
+            self._passed[camera] = PassedFeed(pipeline.hub, pipeline.packets, pipeline.statistics)
+        return self._passed[camera]
+
+    def viewers(self, camera: str) -> int:
+        """How many watch a camera, in whichever way."""
+        feeds = (self._feeds, self._plain, self._passed)
+        return sum(feed[camera].viewers for feed in feeds if camera in feed)
+
+    def on_masks_dropped(self, camera: str) -> Callable[[], None]:
+        """What to call when a viewer of a camera does not get some masks. Raises KeyError."""
+        return self._cameras[camera].statistics.masks_dropped
+
+    def _make(self, camera: str, *, plain: bool) -> OverlayFeed:
+        pipeline = self._cameras[camera]
+        return OverlayFeed(pipeline.hub, self._executor, pipeline.statistics, stamp=self._stamp, plain=plain)
 
     async def close(self) -> None:
         """End all feeds."""
-        await asyncio.gather(*(feed.close() for feed in self._feeds.values()))
+        drawn = (*self._feeds.values(), *self._plain.values())
+        await asyncio.gather(
+            *(feed.close() for feed in drawn), *(feed.close() for feed in self._passed.values())
+        )
 
 
-def render_planes(frame: TrackedFrame, stamp: bool = False) -> NDArray[np.uint8]:
-    """The frame's overlay as I420 planes, shape (3 H / 2, W), cut to even H and W. For a worker thread."""
-    overlay = draw_overlay(frame.image, frame.tracks, stamp=frame.seq if stamp else None)
-    height, width = overlay.shape[0] & ~1, overlay.shape[1] & ~1
-    return np.asarray(cv2.cvtColor(overlay[:height, :width], cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
+def render_planes(frame: TrackedFrame, stamp: bool = False, plain: bool = False) -> NDArray[np.uint8]:
+    """The frame's overlay, or its `plain` picture, as I420 planes, shape (3 H / 2, W), cut to even H and W.
+
+    For a worker thread.
+    """
+    shown = draw_overlay(frame.image, () if plain else frame.tracks, stamp=frame.seq if stamp else None)
+    height, width = shown.shape[0] & ~1, shown.shape[1] & ~1
+    return np.asarray(cv2.cvtColor(shown[:height, :width], cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)

@@ -15,13 +15,13 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from stream.webrtc.track import OverlayTrack
+from stream.webrtc.track import PictureTrack
 
 LOST_SCALE = 256
 """RFC 3550, section 6.4.1: the fraction lost is an 8 bit fixed point number."""
 
 
-def listen(sender: RTCRtpSender, track: OverlayTrack) -> None:
+def listen(sender: RTCRtpSender, track: PictureTrack) -> None:
     """From now on, `sender`'s peer asks `track` for keyframes (PLI, FIR: RFC 4585, RFC 5104) and tells it what the line
     takes. Retransmissions stay aiortc's.
     """
@@ -39,7 +39,7 @@ def listen(sender: RTCRtpSender, track: OverlayTrack) -> None:
     sender._send_keyframe = send_keyframe  # type: ignore[method-assign]
 
 
-def _note(packet: AnyRtcpPacket, ssrc: int, track: OverlayTrack) -> None:
+def _note(packet: AnyRtcpPacket, ssrc: int, track: PictureTrack) -> None:
     """Tell the viewer's rate what a report says of our stream; a damaged one says nothing."""
     if track.queue is None:
         return

@@ -16,14 +16,16 @@ class OfferError(Exception):
     """The offer cannot be answered; the message says why, in one line."""
 
 
-def check_offer(offer: str) -> str:
+def check_offer(offer: str, direction: str = "recvonly") -> str:
     """The offer, ready to be given to a peer connection. Raises OfferError for anything else.
 
+    `direction` is the way of the peer's video: recvonly or sendonly; sendrecv does for both.
+
     Candidates that only multicast DNS can resolve (browsers hide local addresses that way) are taken out: the
-    peer's own connectivity checks reveal its address sooner, and no query goes out on the network. So is
-    `end-of-candidates`, for the same reason: the address that counts may still come. A peer that can take either part
-    in the DTLS handshake is made the one that begins it, so that the answer is passive (RFC 9725, section 4.4): it also
-    lets peers in whose certificates are RSA, GStreamer's for one, with which aiortc cannot begin.
+    peer's own connectivity checks reveal its address sooner, and no query goes out on the network. So is `end-of-
+    candidates`, for the same reason: the address that counts may still come. A peer that can take either part in
+    the DTLS handshake is made the one that begins it, so that the answer is passive (RFC 9725, section 4.4): it
+    also lets peers in whose certificates are RSA, GStreamer's for one, with which aiortc cannot begin.
     """
     lines = offer.replace("\r\n", "\n").split("\n")
     if lines[0] != "v=0":  # RFC 8866, section 5.1
@@ -35,7 +37,7 @@ def check_offer(offer: str) -> str:
     # aiortc's parser raises whatever its line of code meets: ValueError, KeyError, AssertionError ...
     except Exception as error:
         raise OfferError(f"not a session description: {type(error).__name__}") from error
-    _check_media(description)
+    _check_media(description, direction)
     return cleaned
 
 
@@ -44,7 +46,7 @@ def _hidden_candidate(line: str) -> bool:
     return line.startswith("a=candidate:") and len(parts) > 4 and parts[4].endswith(".local")
 
 
-def _check_media(description: SessionDescription) -> None:
+def _check_media(description: SessionDescription, direction: str) -> None:
     if len(description.media) > MAX_MEDIA:
         raise OfferError(f"more than {MAX_MEDIA} media sections")
     videos = [media for media in description.media if media.kind == "video"]
@@ -56,7 +58,7 @@ def _check_media(description: SessionDescription) -> None:
         if not media.ice or not media.ice.usernameFragment or not media.ice.password:
             raise OfferError("a media section has no ICE credentials")
     video = videos[0]
-    if video.direction not in ("recvonly", "sendrecv"):
-        raise OfferError(f"the video section is {video.direction}; it must be recvonly")
+    if video.direction not in (direction, "sendrecv"):
+        raise OfferError(f"the video section is {video.direction}; it must be {direction}")
     if not any(codec.mimeType in CODECS for codec in video.rtp.codecs):
         raise OfferError("the video section offers neither VP8 nor H264")

@@ -75,6 +75,17 @@ class ViewerRate:
             self.limit_bps = inf
 
 
+class LossRate(ViewerRate):
+    """The same for pictures whose bits are not ours to choose: only packets that are lost say that they are too many.
+
+    An estimate lags behind what a camera sends, and giving a viewer fewer of its pictures would be all that could
+    come of it.
+    """
+
+    def estimated(self, bps: float) -> None:
+        """Says nothing."""
+
+
 def ceiling_bps(width: int, height: int, fps: float) -> float:
     """The most that pictures of this size are given."""
     return min(CEILING_BPS, max(FLOOR_BPS, BITS_PER_PIXEL * width * height * fps))

@@ -24,7 +24,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import HeaderExtensions, RtpPacket, wrap_rtx
 
 from stream.webrtc.encoder import EncodedPicture
-from stream.webrtc.track import OverlayTrack
+from stream.webrtc.track import PictureTrack
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ MOST_SEGMENTS = 64
 MOST_BYTES = 65_000
 
 
-def take_over(sender: RTCRtpSender, track: OverlayTrack) -> None:
+def take_over(sender: RTCRtpSender, track: PictureTrack) -> None:
     """Let `sender`, which has not started yet, send the pictures of `track` in this way."""
     pictures = PictureSender(sender, track)
     sender._run_rtp = pictures.run  # type: ignore[method-assign]
@@ -53,10 +53,10 @@ _Sent = tuple[int, int, int, bytes]
 
 
 class PictureSender:
-    """One viewer's RTP stream (RFC 3550). `origin`: the timestamp of picture time 0, random as section 5.1 wants."""
+    """One viewer's RTP stream (RFC 3550). `origin`: the timestamp of picture time 0."""
 
-    def __init__(self, sender: RTCRtpSender, track: OverlayTrack) -> None:
-        self.origin = random.getrandbits(32)
+    def __init__(self, sender: RTCRtpSender, track: PictureTrack) -> None:
+        self.origin = track.origin
         self._sender = sender
         self._track = track
         # In the lower half: a wrap in the first packets would confuse SRTP (RFC 3711, section 3.3.1).

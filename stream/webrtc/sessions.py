@@ -1,7 +1,7 @@
-"""One session for each viewer: an SDP offer in, an answer out, and an end to it whatever the peer does.
+"""One session for each peer: an SDP offer in, an answer out, and an end to it whatever the peer does.
 
-Owns the peer connections and their number. Does not know HTTP (`whep` does) nor what is drawn (`feed` does).
-No public server is contacted: there are no ICE servers unless configured (`ice`).
+Owns the peer connections and their number. Does not know HTTP (`signalling` does) nor what is sent or received
+(`viewing` and `publishing` do). No public server is contacted: there are no ICE servers unless configured (`ice`).
 """
 
 from __future__ import annotations
@@ -9,25 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
-from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
-from stream.webrtc.encoder import Codec
-from stream.webrtc.feed import OverlayFeeds
-from stream.webrtc.feedback import listen
 from stream.webrtc.ice import IceOptions, listen_on
 from stream.webrtc.offer import OfferError, check_offer
-from stream.webrtc.rtp import take_over
-from stream.webrtc.track import OverlayTrack
 from stream.webrtc.trickle import MAX_CANDIDATES, Fragment
 
 logger = logging.getLogger(__name__)
-
-CODEC_ORDER = ("video/H264", "video/VP8")
-"""H.264 first: of both, it is the cheaper one to encode, and each is encoded once for all viewers."""
 
 
 class UnsupportedError(Exception):
@@ -35,7 +28,26 @@ class UnsupportedError(Exception):
 
 
 class SessionLimitError(Exception):
-    """No more viewers are served at the same time."""
+    """No more peers are served at the same time."""
+
+
+class Media(Protocol):
+    """What one session sends or receives."""
+
+    offered: str
+    """The direction that an offer must have: recvonly or sendonly."""
+
+    def prepare(self, connection: RTCPeerConnection) -> None:
+        """Add it to a connection that knows no offer yet."""
+
+    def negotiated(self, connection: RTCPeerConnection, answer: str) -> None:
+        """This is the answer that will be given. Raises OfferError where it cannot be kept."""
+
+    def on_ended(self, tell: Callable[[], object]) -> None:
+        """Call `tell` when there is nothing more to send or to receive."""
+
+    def stop(self) -> None:
+        """Let go of everything. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +59,25 @@ class SessionLimits:
 
 
 class Session:
-    """One viewer's peer connection."""
+    """One peer connection."""
 
-    def __init__(
-        self, camera: str, connection: RTCPeerConnection, track: OverlayTrack, remote_ufrag: str
-    ) -> None:
+    def __init__(self, camera: str, connection: RTCPeerConnection, media: Media, remote_ufrag: str) -> None:
         self.id = secrets.token_urlsafe(16)
         self.etag = f'"{secrets.token_urlsafe(8)}"'
         """Names the session's one generation of ICE (RFC 9725, section 4.3.1)."""
         self.camera = camera
         self.connection = connection
+        self.media = media
         self._remote_ufrag = remote_ufrag
         self._candidates = 0
-        self._track = track
         self.connected = asyncio.Event()
         self.ended = asyncio.Event()
         connection.on("connectionstatechange", self._on_state)
-        # Without pictures there is nothing to watch: the camera's hub closed, or they cannot be drawn.
-        track.on("ended", self.ended.set)
+        media.on_ended(self.ended.set)
 
     def _on_state(self) -> None:
         state = self.connection.connectionState
-        logger.debug("viewer %s of %s: %s", self.id[:6], self.camera, state)
+        logger.debug("session %s of %s: %s", self.id[:6], self.camera, state)
         if state == "connected":
             self.connected.set()
         elif state in ("failed", "closed"):
@@ -90,23 +99,29 @@ class Session:
     async def close(self) -> None:
         """End it. Idempotent."""
         self.ended.set()
-        self._track.stop()
+        self.media.stop()
         await self.connection.close()
 
 
 class Sessions:
-    """All viewers' sessions."""
+    """All sessions of one kind. `media` makes what one carries, for a camera, or raises KeyError; `peers` is what
+    those at the other end are called, in the plural.
+    """
 
     def __init__(
         self,
-        feeds: OverlayFeeds,
+        media: Callable[[str], Media],
         *,
-        limits: SessionLimits | None = None,
-        ice: IceOptions | None = None,
+        most: int,
+        connect_timeout_s: float,
+        ice: IceOptions,
+        peers: str = "viewers",
     ) -> None:
-        self._feeds = feeds
-        self._limits = limits or SessionLimits()
-        self.ice = ice or IceOptions()
+        self._media = media
+        self._most = most
+        self._connect_timeout_s = connect_timeout_s
+        self._peers = peers
+        self.ice = ice
         self._sessions: dict[str, Session] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._opening = 0
@@ -114,22 +129,25 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions) + self._opening
 
-    async def open(self, camera: str, offer: str) -> tuple[Session, str]:
-        """Answer an SDP offer with the overlay of a camera; returns the session and the SDP answer.
+    async def open(self, camera: str, offer: str, media: Media | None = None) -> tuple[Session, str]:
+        """Answer an SDP offer of a camera; returns the session and the SDP answer. `media`: what it carries, where that
+        is not what all carry.
 
         Raises KeyError (no such camera), SessionLimitError, or OfferError (the offer cannot be answered).
         """
-        feed = self._feeds[camera]
-        offer = check_offer(offer)
-        if len(self) >= self._limits.viewers:
-            raise SessionLimitError(f"{self._limits.viewers} viewers are being served, the limit")
+        media = media or self._media(camera)
+        offer = check_offer(offer, media.offered)
+        if len(self) >= self._most:
+            raise SessionLimitError(f"{self._most} {self._peers} are being served, the limit")
         self._opening += 1
         try:
-            session, answer = await self._negotiate(camera, OverlayTrack(feed), offer)
+            session, answer = await self._negotiate(camera, media, offer)
         finally:
             self._opening -= 1
         self._sessions[session.id] = session
-        self._watchers[session.id] = asyncio.create_task(self._watch(session), name=f"viewer of {camera}")
+        self._watchers[session.id] = asyncio.create_task(
+            self._watch(session), name=f"{self._peers} of {camera}"
+        )
         return session, answer
 
     def find(self, camera: str, session_id: str) -> Session | None:
@@ -150,23 +168,19 @@ class Sessions:
             session.ended.set()
         await asyncio.gather(*self._watchers.values())
 
-    async def _negotiate(self, camera: str, track: OverlayTrack, offer: str) -> tuple[Session, str]:
+    async def _negotiate(self, camera: str, media: Media, offer: str) -> tuple[Session, str]:
         connection = RTCPeerConnection(self.ice.configuration())
-        session = Session(camera, connection, track, _ufrag(offer))
+        session = Session(camera, connection, media, _ufrag(offer))
         try:
-            transceiver = connection.addTransceiver(track, direction="sendonly")
-            # Before setRemoteDescription, and with its retransmissions: otherwise the order has no effect.
-            transceiver.setCodecPreferences(_codec_preferences())
-            listen(transceiver.sender, track)
-            take_over(transceiver.sender, track)
+            media.prepare(connection)
             await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
             listen_on(connection, self.ice)
             answer = await connection.createAnswer()
-            track.codec = _sent_codec(answer.sdp)
+            media.negotiated(connection, answer.sdp)
             await connection.setLocalDescription(answer)
         except BaseException as error:
             await session.close()
-            if isinstance(error, OSError):  # no port of the range is free: one viewer less would make room
+            if isinstance(error, OSError):  # no port of the range is free: one peer less would make room
                 raise SessionLimitError(str(error)) from error
             if isinstance(error, Exception) and not isinstance(error, OfferError):
                 # aiortc raises many kinds for an offer that parses but makes no sense.
@@ -177,7 +191,7 @@ class Sessions:
     async def _watch(self, session: Session) -> None:
         """Live as long as the session does; then take it away."""
         try:
-            if await _any_of(session.connected, session.ended, self._limits.connect_timeout_s):
+            if await _any_of(session.connected, session.ended, self._connect_timeout_s):
                 await session.ended.wait()
         finally:
             await session.close()
@@ -196,23 +210,9 @@ async def _any_of(first: asyncio.Event, second: asyncio.Event, timeout_s: float)
     return bool(done)
 
 
-def _codec_preferences() -> list[RTCRtpCodecCapability]:
-    codecs = RTCRtpSender.getCapabilities("video").codecs
-    wanted = [codec for name in CODEC_ORDER for codec in codecs if codec.mimeType == name]
-    return wanted + [codec for codec in codecs if codec.mimeType == "video/rtx"]
-
-
 def _ufrag(offer: str) -> str:
     """The ICE user name fragment of an offer that was checked."""
     ice = SessionDescription.parse(offer).media[0].ice
     assert ice is not None
     assert ice.usernameFragment is not None
     return ice.usernameFragment
-
-
-def _sent_codec(answer: str) -> Codec:
-    """What an answer says that the video is sent with: the first codec of its first video section that is sent."""
-    for media in SessionDescription.parse(answer).media:
-        if media.kind == "video" and media.port and media.direction in ("sendonly", "sendrecv"):
-            return "H264" if media.rtp.codecs[0].mimeType == "video/H264" else "VP8"
-    raise OfferError("no video section can be answered")

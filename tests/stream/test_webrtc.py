@@ -244,7 +244,7 @@ async def test_what_a_viewer_reports_of_its_line_reaches_its_rate() -> None:
         await viewer.picture()
         (session,) = server.app.state.sessions._sessions.values()
         (sender,) = session.connection.getSenders()
-        queue = session._track.queue
+        queue = session.media.track.queue
         queue.rate.sent(1_000_000)
         for bps, expected in ((500_000, 500_000), (10**9, pytest.approx(500_000, rel=0.2))):
             fci = pack_remb_fci(bps, [sender._ssrc])

@@ -60,7 +60,7 @@ class ClipFactory(GstRtspServer.RTSPMediaFactory):
         super().__init__()
         self._units = read_access_units(mount["media"])
         self._fps, self._t0_s = mount["fps"], t0_s
-        payload = PAYLOAD[mount["codec"]].format(**mount)
+        payload = PAYLOAD[mount["codec"].partition("-")[0]].format(**mount)
         self.set_launch(
             f"( appsrc name=clip is-live=true do-timestamp=true format=time block=false {payload} )"
         )

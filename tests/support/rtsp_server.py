@@ -36,6 +36,41 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
         "yuv420p",
         {"preset": "veryfast", "tune": "zerolatency", "crf": "20", "x264-params": "keyint={gop}:scenecut=0"},
     ),
+    "h264-b": (
+        "libx264",
+        "yuv420p",
+        {"preset": "veryfast", "bf": "2", "x264-params": "keyint={gop}:scenecut=0:b-adapt=0"},
+    ),
+    "h264-high": (
+        "libx264",
+        "yuv420p",
+        {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "profile": "high",
+            "x264-params": "keyint={gop}:scenecut=0:8x8dct=1",
+        },
+    ),
+    "h264-main": (
+        "libx264",
+        "yuv420p",
+        {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "profile": "main",
+            "x264-params": "keyint={gop}:scenecut=0",
+        },
+    ),
+    "h264-baseline": (
+        "libx264",
+        "yuv420p",
+        {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "profile": "baseline",
+            "x264-params": "keyint={gop}:scenecut=0",
+        },
+    ),
     "h265": (
         "libx265",
         "yuv420p",
@@ -47,7 +82,8 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "mjpeg": ("mjpeg", "yuvj420p", {"huffman": "default", "q": "3"}),
 }
-"""Codec -> (encoder, pixel format, options) with which a clip is encoded as a camera does."""
+"""Codec -> (encoder, pixel format, options) with which a clip is encoded as a camera does. What follows a
+dash says how: with B-frames, or in another profile."""
 
 
 @dataclass(frozen=True)
