@@ -147,6 +147,7 @@ class ServerConfig(_Section):
     server listens to the network, and this machine's own names where it does not. `origins`: the web sites whose pages
     may watch and read (CORS), e.g. https://example.org; none but the server's own page unless named here. `tokens`: who
     shows one of them may watch and read; left out, everybody may. At least 16 signs, e.g. from `openssl rand -hex 16`.
+    `stall_timeout_s`: a client that takes nothing for so long, while its buffers are full, is cut.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -155,7 +156,16 @@ class ServerConfig(_Section):
     allowed_hosts: tuple[str, ...] | None = None
     origins: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = Field(default=(), repr=False)
+    stall_timeout_s: Seconds = 5.0
     webrtc: WebRtcConfig = WebRtcConfig()
+
+
+class EventsConfig(_Section):
+    """`gone_after_s`: a track that was not seen for longer is gone; left out, the tracker's `max_lost_s`, after
+    which it never comes back.
+    """
+
+    gone_after_s: Seconds | None = None
 
 
 class LogConfig(_Section):
@@ -178,6 +188,7 @@ class ServeConfig(_Section):
     tracker: dict[str, Any] = {}
     pipeline: PipelineConfig = PipelineConfig()
     server: ServerConfig = ServerConfig()
+    events: EventsConfig = EventsConfig()
     log: LogConfig = LogConfig()
     state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
 

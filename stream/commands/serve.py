@@ -178,4 +178,11 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
     def on_ready(address: str) -> None:
         print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
 
-    await run_server(create_app(service, options), host=host, port=config.server.port, on_ready=on_ready)
+    await run_server(
+        create_app(service, options),
+        host=host,
+        port=config.server.port,
+        on_ready=on_ready,
+        stall_timeout_s=config.server.stall_timeout_s,
+        on_cut=service.subscriber_cut,
+    )
