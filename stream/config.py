@@ -168,6 +168,39 @@ class EventsConfig(_Section):
     gone_after_s: Seconds | None = None
 
 
+class MqttConfig(_Section):
+    """An MQTT broker that gets the events (extra `mqtt`). `port`: left out, 1883, with `tls` 8883. `ca_file`: the
+    certificates that sign the broker's; left out, the system's. `topic_prefix`: of every topic, see docs/programs.md.
+    `queue_events`: how many events may wait while the broker is away or slow; the oldest go first, counted.
+    """
+
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    tls: bool = False
+    ca_file: Annotated[str, Field(min_length=1)] | None = None
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    client_id: str = Field(default="", max_length=128)
+    topic_prefix: str = Field(default="syncvis", pattern=r"^[^/#+$\s]+(/[^/#+\s]+)*$", max_length=200)
+    qos: Literal[0, 1, 2] = 1
+    keepalive_s: Annotated[float, Field(ge=5, le=3600)] = 30.0
+    timeout_s: Seconds = 10.0
+    queue_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+
+    @property
+    def broker_port(self) -> int:
+        """The port that is asked."""
+        return self.port or (8883 if self.tls else 1883)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> MqttConfig:
+        if self.password and not self.username:
+            raise ValueError("a password needs a username")
+        if self.ca_file and not self.tls:
+            raise ValueError("ca_file is of no use without tls: true")
+        return self
+
+
 class LogConfig(_Section):
     """What is logged to stderr."""
 
@@ -189,6 +222,7 @@ class ServeConfig(_Section):
     pipeline: PipelineConfig = PipelineConfig()
     server: ServerConfig = ServerConfig()
     events: EventsConfig = EventsConfig()
+    mqtt: MqttConfig | None = None
     log: LogConfig = LogConfig()
     state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
 
