@@ -76,8 +76,8 @@ class Service:
         resets = [flag for flag, policy in policies.items() if policy == "reset"]
         return TrackEvents(self.engine.max_lost_s if gone_after_s is None else gone_after_s, resets)
 
-    def _tell_events(self, events: TrackEvents, frame: TrackedFrame) -> None:
-        for event in events.of(frame):
+    def _tell_events(self, events: TrackEvents, frame: TrackedFrame | None) -> None:
+        for event in [] if frame is None else events.of(frame):
             self._metrics.track_events.labels(event.camera, event.event).inc()
             self.events.publish(event)
 

@@ -81,6 +81,9 @@ class Subscription:
         self.close()
 
 
+Listener = Callable[[TrackedFrame | None], None]
+
+
 class Hub:
     """Hands each tracked frame of one camera to every subscriber, latest-only.
 
@@ -99,7 +102,7 @@ class Hub:
         self._clock = clock
         self._on_subscribers = on_subscribers
         self._subscriptions: set[Subscription] = set()
-        self._listeners: list[Callable[[TrackedFrame], None]] = []
+        self._listeners: set[Listener] = set()
         self._latest: TrackedFrame | None = None
         self._closed = False
 
@@ -119,13 +122,22 @@ class Hub:
         self._latest = stamped
         for subscription in tuple(self._subscriptions):
             subscription.offer(stamped)
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(stamped)
         return stamped
 
-    def listen(self, listener: Callable[[TrackedFrame], None]) -> None:
-        """Call `listener` with every frame from now on, after it was offered: it must neither wait nor raise."""
-        self._listeners.append(listener)
+    def listen(self, listener: Listener) -> None:
+        """From now on call `listener` with every frame, and with None when the hub closes.
+
+        It must neither block nor raise.
+        """
+        self._listeners.add(listener)
+        if self._closed:
+            listener(None)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Call it no more. Idempotent."""
+        self._listeners.discard(listener)
 
     def subscribe(self, wake: asyncio.Event | None = None) -> Subscription:
         """Open a subscription; it starts with the next frame published. Close it, or use `async with`.
@@ -145,6 +157,8 @@ class Hub:
         self._closed = True
         for subscription in tuple(self._subscriptions):
             subscription.close()
+        for listener in tuple(self._listeners):
+            listener(None)
 
     def _leave(self, subscription: Subscription) -> None:
         if subscription in self._subscriptions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -17,27 +18,38 @@ from stream.access import Access, denied
 from stream.feeds import Feed
 
 
+class Closable(Protocol):
+    """What a WebSocket sends."""
+
+    def close(self) -> None:
+        """End it. Idempotent."""
+        ...
+
+
 async def serve_socket(websocket: WebSocket, access: Access, open_feed: Callable[[], Feed] | None) -> None:
     """Answer a WebSocket: refuse it, or accept it and send a feed to its end. `open_feed`: None where there is no such
     camera.
     """
-    refusal = _refusal(websocket, access)
-    if refusal is None and open_feed is None:
-        refusal = JSONResponse({"detail": "no such camera"}, 404)
-    if refusal is not None:
-        await websocket.send_denial_response(refusal)
-    elif open_feed is not None:
-        await websocket.accept()
-        await _stream(websocket, open_feed())
+    if not await admitted(websocket, access):
+        return
+    if open_feed is None:
+        await websocket.send_denial_response(JSONResponse({"detail": "no such camera"}, 404))
+        return
+    await websocket.accept()
+    await _stream(websocket, open_feed())
 
 
-def _refusal(websocket: WebSocket, access: Access) -> JSONResponse | None:
+async def admitted(websocket: WebSocket, access: Access) -> bool:
+    """Whether somebody may open a WebSocket here; who may not has been told why."""
     if not same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
-        return JSONResponse({"detail": "wrong origin"}, 403)
+        await websocket.send_denial_response(JSONResponse({"detail": "wrong origin"}, 403))
+        return False
     if not access.allows(websocket):
         refused = denied(websocket)
-        return JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
-    return None
+        answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+        await websocket.send_denial_response(answer)
+        return False
+    return True
 
 
 def same_origin(origin: str | None, host: str | None) -> bool:
@@ -47,7 +59,7 @@ def same_origin(origin: str | None, host: str | None) -> bool:
 
 async def _stream(websocket: WebSocket, feed: Feed) -> None:
     """Send until one side ends: the client leaves, is cut, or the feed ends."""
-    leaving = asyncio.create_task(_until_disconnect(websocket, feed), name="track socket reader")
+    leaving = asyncio.create_task(until_disconnect(websocket, feed), name="track socket reader")
     try:
         async for message in feed:
             await websocket.send_text(message.text)
@@ -61,8 +73,8 @@ async def _stream(websocket: WebSocket, feed: Feed) -> None:
         await asyncio.gather(leaving, return_exceptions=True)
 
 
-async def _until_disconnect(websocket: WebSocket, feed: Feed) -> None:
-    """Read and ignore what the client says; when it has left, end the feed."""
+async def until_disconnect(websocket: WebSocket, feed: Closable) -> None:
+    """Read and ignore what the client says; when it has left, end what it is sent."""
     try:
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass
