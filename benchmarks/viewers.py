@@ -62,7 +62,7 @@ SDP = {"Content-Type": "application/sdp"}
 class NoEngine:
     """A service needs an engine; none of its cameras runs here."""
 
-    window_frames, stride = 1, 1
+    window_frames, stride, max_lost_s = 1, 1, 2.0
 
     def process(self, window: Window) -> EngineAnswer:
         """Never called."""

@@ -1,4 +1,4 @@
-"""The REST side: health, metrics, cameras, tracks, snapshots. Each answer is what is known now; none waits.
+"""The REST side: health, metrics, cameras, snapshots. Each answer is what is known now; none waits.
 
 Owns paths, status codes and the documented models. Numbers come from the service.
 """
@@ -22,7 +22,6 @@ from stream.app import CameraPipeline, CameraStatus, Service
 from stream.overlay import draw_overlay
 from stream.types import TrackedFrame
 from stream.webrtc.feed import OverlayFeeds
-from stream.wire import WireFrame
 
 JPEG_QUALITY = 90
 Responses = dict[int | str, dict[str, Any]]
@@ -114,10 +113,6 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
     async def one_camera(camera: str) -> CameraReport:
         return report(find(camera))
 
-    @router.get("/{camera}/tracks", summary="The newest tracked frame", responses=NO_CAMERA | NO_PICTURE)
-    async def tracks(camera: str) -> WireFrame:
-        return WireFrame.of(_latest(find(camera)))
-
     @router.get(
         "/{camera}/snapshot.jpg",
         summary="The newest picture, with its overlay",
@@ -128,7 +123,7 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
         camera: str,
         overlay: Annotated[bool, Query(description="false: the camera's picture alone")] = True,
     ) -> Response:
-        frame = _latest(find(camera))
+        frame = latest_frame(find(camera))
         loop = asyncio.get_running_loop()
         jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay)
         headers = {"Cache-Control": "no-store", "X-Frame-Seq": str(frame.seq)}
@@ -137,7 +132,8 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
     return router
 
 
-def _latest(camera: CameraPipeline) -> TrackedFrame:
+def latest_frame(camera: CameraPipeline) -> TrackedFrame:
+    """The camera's newest frame. Raises HTTPException 503 before the first."""
     frame = camera.hub.latest
     if frame is None:
         raise HTTPException(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -17,12 +18,15 @@ from stream.camera import CameraSource
 from stream.config import CameraConfig, ServeConfig
 from stream.engine import Engine
 from stream.errors import SyncVISError
+from stream.event_hub import EventHub
+from stream.events import TrackEvents
 from stream.hub import Hub
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scheduler import Scheduler
 from stream.sources import ReconnectPolicy, mask_url
 from stream.statistics import CameraStatistics, CameraStatus, LatencyMs
+from stream.types import TrackedFrame
 
 __all__ = ["CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
@@ -47,6 +51,7 @@ class Service:
         self._metrics = Metrics(self.registry)
         self._scheduler = Scheduler(engine)
         self._statistics: dict[str, CameraStatistics] = {}
+        self.events = EventHub(on_drop=lambda kind: self._metrics.events_dropped.labels(kind).inc())
         self.cameras: Mapping[str, CameraPipeline] = {
             name: self._pipeline(name, camera) for name, camera in config.cameras.items()
         }
@@ -56,9 +61,31 @@ class Service:
         statistics = CameraStatistics(name, mask_url(camera.url), self._metrics)
         self._statistics[name] = statistics
         source = CameraSource(camera, statistics, policy=ReconnectPolicy())
-        return CameraPipeline(
+        pipeline = CameraPipeline(
             source, self._scheduler, statistics, self.config.pipeline, packets=source.packets
         )
+        pipeline.hub.listen(partial(self._tell_events, self._track_events()))
+        return pipeline
+
+    def _track_events(self) -> TrackEvents:
+        settings, gone_after_s = self.config.pipeline, self.config.events.gone_after_s
+        policies = {
+            "gap": settings.on_gap,
+            "resize": settings.on_resize,
+            "cut": settings.on_cut,
+            "stale": settings.on_stale,
+        }
+        resets = [flag for flag, policy in policies.items() if policy == "reset"]
+        return TrackEvents(self.engine.max_lost_s if gone_after_s is None else gone_after_s, resets)
+
+    def _tell_events(self, events: TrackEvents, frame: TrackedFrame | None) -> None:
+        for event in [] if frame is None else events.of(frame):
+            self._metrics.track_events.labels(event.camera, event.event).inc()
+            self.events.publish(event)
+
+    def subscriber_cut(self, transport: str) -> None:
+        """A client that stopped reading was cut; `transport` is "websocket" or "http"."""
+        self._metrics.subscribers_cut.labels(transport).inc()
 
     def hub(self, camera: str) -> Hub:
         """The hub of a camera. Raises KeyError when there is no such camera."""
@@ -78,6 +105,7 @@ class Service:
         for camera in self.cameras.values():
             camera.hub.close()
             camera.stop()
+        self.events.close()
         running, self._running = self._running, None
         if running is not None:
             await _end(running, CLOSE_TIMEOUT_S)

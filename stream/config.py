@@ -147,6 +147,7 @@ class ServerConfig(_Section):
     server listens to the network, and this machine's own names where it does not. `origins`: the web sites whose pages
     may watch and read (CORS), e.g. https://example.org; none but the server's own page unless named here. `tokens`: who
     shows one of them may watch and read; left out, everybody may. At least 16 signs, e.g. from `openssl rand -hex 16`.
+    `stall_timeout_s`: a client that takes nothing for so long, while its buffers are full, is cut.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -155,7 +156,49 @@ class ServerConfig(_Section):
     allowed_hosts: tuple[str, ...] | None = None
     origins: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = Field(default=(), repr=False)
+    stall_timeout_s: Seconds = 5.0
     webrtc: WebRtcConfig = WebRtcConfig()
+
+
+class EventsConfig(_Section):
+    """`gone_after_s`: a track that was not seen for longer is gone; left out, the tracker's `max_lost_s`, after
+    which it never comes back.
+    """
+
+    gone_after_s: Seconds | None = None
+
+
+class MqttConfig(_Section):
+    """An MQTT broker that gets the events (extra `mqtt`). `port`: left out, 1883, with `tls` 8883. `ca_file`: the
+    certificates that sign the broker's; left out, the system's. `topic_prefix`: of every topic, see docs/programs.md.
+    `queue_events`: how many events may wait while the broker is away or slow; the oldest go first, counted.
+    """
+
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    tls: bool = False
+    ca_file: Annotated[str, Field(min_length=1)] | None = None
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    client_id: str = Field(default="", max_length=128)
+    topic_prefix: str = Field(default="syncvis", pattern=r"^[^/#+$\s]+(/[^/#+\s]+)*$", max_length=200)
+    qos: Literal[0, 1, 2] = 1
+    keepalive_s: Annotated[float, Field(ge=5, le=3600)] = 30.0
+    timeout_s: Seconds = 10.0
+    queue_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+
+    @property
+    def broker_port(self) -> int:
+        """The port that is asked."""
+        return self.port or (8883 if self.tls else 1883)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> MqttConfig:
+        if self.password and not self.username:
+            raise ValueError("a password needs a username")
+        if self.ca_file and not self.tls:
+            raise ValueError("ca_file is of no use without tls: true")
+        return self
 
 
 class LogConfig(_Section):
@@ -178,6 +221,8 @@ class ServeConfig(_Section):
     tracker: dict[str, Any] = {}
     pipeline: PipelineConfig = PipelineConfig()
     server: ServerConfig = ServerConfig()
+    events: EventsConfig = EventsConfig()
+    mqtt: MqttConfig | None = None
     log: LogConfig = LogConfig()
     state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
 

@@ -38,6 +38,11 @@ class Engine(Protocol):
         """s: a new window starts every s frames."""
         ...
 
+    @property
+    def max_lost_s(self) -> float:
+        """A track that was not seen for longer, in seconds, is never seen again."""
+        ...
+
     def process(self, window: Window) -> EngineAnswer:
         """Answer the newest `window.answers` frames. State is kept for each `Frame.camera`."""
         ...
@@ -77,6 +82,11 @@ class TorchEngine:
     def stride(self) -> int:
         """s: a new window starts every s frames."""
         return self._tracker.config.stride
+
+    @property
+    def max_lost_s(self) -> float:
+        """A track that was not seen for longer, in seconds, is never seen again."""
+        return self._tracker.config.max_lost_s
 
     def process(self, window: Window) -> EngineAnswer:
         """Answer the newest `window.answers` frames; all frames of a window have one size."""

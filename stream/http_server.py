@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from stream.errors import ConfigError
@@ -20,51 +21,115 @@ from stream.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 STALL_TIMEOUT_S = 5.0
-"""A WebSocket client that takes nothing for so long, while its buffers are full, is cut."""
+"""A client that takes nothing for so long, while its buffers are full, is cut, unless told otherwise."""
 
 DRAIN_TIMEOUT_S = 1
 """How long requests in progress may go on after the server was told to end (uvicorn wants whole seconds)."""
 
 
-class CuttingWebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, but a client that stops reading is cut.
-
-    A transport whose buffer is full cannot be closed politely: closing waits until the client has read what
-    is buffered, which may be never. After `STALL_TIMEOUT_S` the connection is aborted.
+class CuttingConfig(uvicorn.Config):
+    """uvicorn's settings, and what becomes of a client that stops reading: after `stall_timeout_s` it is cut, and
+    `on_cut` is told whether it was a "websocket" or "http".
     """
 
-    _stalled: asyncio.TimerHandle | None = None
+    stall_timeout_s: float = STALL_TIMEOUT_S
+    on_cut: Callable[[str], None] | None = None
+
+
+class _StallTimer:
+    """Aborts a transport that stays full. It cannot be closed politely: closing waits until the client has read what is
+    buffered, which may be never.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the client's buffers are full."""
+        return self._timer is not None
+
+    def start(self, config: uvicorn.Config, transport: asyncio.Transport) -> None:
+        """The client does not keep up: start its time."""
+        timeout_s = getattr(config, "stall_timeout_s", STALL_TIMEOUT_S)
+        self.forget()
+        self._timer = asyncio.get_running_loop().call_later(
+            timeout_s, self._cut, config, transport, timeout_s
+        )
+
+    def forget(self) -> None:
+        """The client reads again, or is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _cut(self, config: uvicorn.Config, transport: asyncio.Transport, timeout_s: float) -> None:
+        logger.warning("cut a client (%s) that read nothing for %.1f s", self._kind, timeout_s)
+        transport.abort()
+        on_cut: Callable[[str], None] | None = getattr(config, "on_cut", None)
+        if on_cut is not None:
+            on_cut(self._kind)
+
+
+class CuttingWebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, but a client that stops reading is cut."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stall = _StallTimer("websocket")
 
     def pause_writing(self) -> None:
-        """The client does not keep up: start its time."""
+        """The client does not keep up."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(STALL_TIMEOUT_S, self._cut)
+        self._stall.start(self.config, self.transport)
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self._forget()
+        self._stall.forget()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whatever cause."""
-        self._forget()
+        self._stall.forget()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """The server ends: nobody waits for a client that stalls."""
-        if self.writable.is_set():
-            super().shutdown()
-        else:
+        if self._stall.stalled:
             self.transport.abort()
+        else:
+            super().shutdown()
 
-    def _cut(self) -> None:
-        logger.warning("cut a WebSocket client that read nothing for %.0f s", STALL_TIMEOUT_S)
-        self.transport.abort()
 
-    def _forget(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+class CuttingHttpProtocol(H11Protocol):
+    """uvicorn's HTTP protocol, but a client that stops reading its answer is cut."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stall = _StallTimer("http")
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._stall.start(self.config, self.transport)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._stall.forget()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whatever cause."""
+        self._stall.forget()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server ends: nobody waits for a client that stalls."""
+        if self._stall.stalled:
+            self.transport.abort()
+        else:
+            super().shutdown()
 
 
 class ViewerServer(uvicorn.Server):
@@ -82,12 +147,15 @@ class ViewerServer(uvicorn.Server):
         host: str = "127.0.0.1",
         port: int = 8080,
         on_ready: Callable[[str], None] | None = None,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+        on_cut: Callable[[str], None] | None = None,
     ) -> ViewerServer:
         """A server for an ASGI application; arguments as those of `run_server`."""
-        config = uvicorn.Config(
+        config = CuttingConfig(
             app,
             host=host,
             port=port,
+            http=CuttingHttpProtocol,
             ws=CuttingWebSocketProtocol,
             # A track message is 3 kB: compressing it would cost more than sending it.
             ws_per_message_deflate=False,
@@ -96,6 +164,7 @@ class ViewerServer(uvicorn.Server):
             log_config=None,
             server_header=False,
         )
+        config.stall_timeout_s, config.on_cut = stall_timeout_s, on_cut
         return cls(config, on_ready)
 
     @contextlib.contextmanager
@@ -117,7 +186,13 @@ class ViewerServer(uvicorn.Server):
 
 
 async def run_server(
-    app: Any, *, host: str = "127.0.0.1", port: int = 8080, on_ready: Callable[[str], None] | None = None
+    app: Any,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    on_ready: Callable[[str], None] | None = None,
+    stall_timeout_s: float = STALL_TIMEOUT_S,
+    on_cut: Callable[[str], None] | None = None,
 ) -> None:
     """Serve an ASGI application until SIGINT or SIGTERM, then end within about two seconds.
 
@@ -125,11 +200,16 @@ async def run_server(
         app: as `stream.server.create_app` makes it.
         host, port: where to listen; port 0 takes any free one.
         on_ready: called once with the address to open, e.g. "http://127.0.0.1:8080/".
+        stall_timeout_s: a client that takes nothing for so long, while its buffers are full, is cut.
+        on_cut: told of each, "websocket" or "http".
 
     Raises ConfigError, in one line, when the address cannot be bound.
     """
     with _listen(host, port) as listener:
-        await ViewerServer.create(app, host=host, port=port, on_ready=on_ready).serve([listener])
+        server = ViewerServer.create(
+            app, host=host, port=port, on_ready=on_ready, stall_timeout_s=stall_timeout_s, on_cut=on_cut
+        )
+        await server.serve([listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -25,10 +25,10 @@ class Subscription:
     handed out. One task iterates at a time.
     """
 
-    def __init__(self, on_close: Callable[[Subscription], None]) -> None:
+    def __init__(self, on_close: Callable[[Subscription], None], wake: asyncio.Event | None = None) -> None:
         self._on_close = on_close
         self._pending: TrackedFrame | None = None
-        self._wake = asyncio.Event()
+        self._wake = wake or asyncio.Event()
         self._closed = False
         self.dropped = 0
 
@@ -46,6 +46,11 @@ class Subscription:
         self._pending = frame
         self._wake.set()
 
+    def take(self) -> TrackedFrame | None:
+        """The frame that was not read yet, or None; never waits."""
+        frame, self._pending = self._pending, None
+        return frame
+
     def close(self) -> None:
         """End the iteration and leave the hub. Idempotent; never waits."""
         if self._closed:
@@ -62,8 +67,7 @@ class Subscription:
         while True:
             if self._closed:
                 raise StopAsyncIteration
-            if self._pending is not None:
-                frame, self._pending = self._pending, None
+            if (frame := self.take()) is not None:
                 return frame
             self._wake.clear()
             await self._wake.wait()
@@ -135,9 +139,12 @@ class Hub:
         """Call it no more. Idempotent."""
         self._listeners.discard(listener)
 
-    def subscribe(self) -> Subscription:
-        """Open a subscription; it starts with the next frame published. Close it, or use `async with`."""
-        subscription = Subscription(self._leave)
+    def subscribe(self, wake: asyncio.Event | None = None) -> Subscription:
+        """Open a subscription; it starts with the next frame published. Close it, or use `async with`.
+
+        `wake` is set whenever there is something to read or to end, for who waits for several hubs at once.
+        """
+        subscription = Subscription(self._leave, wake)
         if self._closed:
             subscription.close()
             return subscription

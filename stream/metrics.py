@@ -53,6 +53,15 @@ class Metrics:
         self.ring_fill = gauge("ring_fill_ratio", "Fill of the camera's frame buffer, 0 to 1.")
         self.active_tracks = gauge("active_tracks", "Tracks on the frame published last.")
         self.subscribers = gauge("subscribers", "Subscribers to the camera's tracked frames.")
+        self.subscribers_cut = counter(
+            "subscribers_cut", "Clients that were cut because they stopped reading.", ("transport",)
+        )
+        self.track_events = counter(
+            "track_events", "Tracks that were born, lost, found, gone.", ("camera", "event")
+        )
+        self.events_dropped = counter(
+            "events_dropped", "Events that a subscriber was too slow for, or away.", ("subscriber",)
+        )
         self.viewers = gauge("viewers", "Who watches the camera over WebRTC.")
         self.encoded = counter(
             "pictures_encoded", "Overlay pictures encoded, once for all viewers.", ("camera", "codec")
@@ -94,6 +103,10 @@ class Metrics:
         )
         for stage in STAGES:
             self.stage.labels(stage)
+        for transport in ("websocket", "http"):
+            self.subscribers_cut.labels(transport)
+        for subscriber in ("http", "mqtt"):
+            self.events_dropped.labels(subscriber)
         ProcessCollector(registry=registry)
 
     def add_camera(self, camera: str) -> None:
@@ -101,12 +114,14 @@ class Metrics:
         for metric in self._by_camera:
             metric.labels(camera)
         self.reconnects.labels(camera, "unavailable")
+        for event in ("born", "lost", "found", "gone"):
+            self.track_events.labels(camera, event)
 
     def remove_camera(self, camera: str) -> None:
         """Remove all series of a camera. Nothing happens when there are none."""
         apart = (
             *(self.dropped, self.reconnects, self.last_frame, self.capture_to_publish),
-            *(self.encoded, self.keyframes, self.passed),
+            *(self.encoded, self.keyframes, self.passed, self.track_events),
         )
         for metric in (*self._by_camera, *apart):
             metric.remove_by_labels({"camera": camera})

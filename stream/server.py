@@ -23,7 +23,7 @@ from stream.api import cameras_router, operation_router
 from stream.app import Service
 from stream.mask_socket import mask_socket_router
 from stream.metrics import package_version
-from stream.track_socket import track_socket_router
+from stream.programs import Feeds, programs_router, schema_router, sockets_router
 from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.ice import IceOptions
 from stream.webrtc.sessions import SessionLimits, Sessions
@@ -34,8 +34,9 @@ VIEWER = Path(__file__).parent / "viewer"
 
 DESCRIPTION = """Live cameras in, instance masks with lasting identities out.
 
-Watch a camera with `POST /whep/{camera}` (WebRTC). Subscribe to its tracks with the WebSocket
-`/ws/cameras/{camera}/tracks`: one `WireFrame` as JSON text for each tracked frame, newest only."""
+Watch a camera with `POST /whep/{camera}` (WebRTC). Subscribe to tracks and events by WebSocket or by Server-Sent
+Events at `/api/tracks`, `/api/events` and below `/api/cameras/{camera}`: one `WireFrame` for each tracked frame, newest
+only, one `TrackEvent` for each event."""
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -121,7 +122,10 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.include_router(operation_router(service))
     app.include_router(access.router())
     app.include_router(cameras_router(service, feeds, executor), dependencies=may_watch)
-    app.include_router(track_socket_router(service, access))
+    programs = Feeds(service)
+    app.include_router(schema_router())
+    app.include_router(programs_router(service, programs), dependencies=may_watch)
+    app.include_router(sockets_router(access, programs))
     app.include_router(whep_router(feeds, sessions, may_watch))
     app.include_router(mask_socket_router(sessions, access))
     app.mount("/static", StaticFiles(directory=VIEWER), name="static")

@@ -1,23 +1,21 @@
-"""The WebSocket that streams a camera's tracks: one JSON text for each frame, newest only.
+"""The WebSockets of programs: a feed as JSON texts, one a message.
 
-Owns who may open it and how it ends. What is sent is `stream.wire`'s; a client that stops reading is cut by
+Owns who may open one and how it ends. What is sent is `stream.feeds`'; a client that stops reading is cut by
 `stream.http_server`, and until then it only makes its own subscription skip frames.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 
 from stream.access import Access, denied
-from stream.app import Service
-from stream.hub import Hub
-from stream.types import TrackedFrame
-from stream.wire import encode
+from stream.feeds import Feed
 
 
 class Closable(Protocol):
@@ -28,36 +26,17 @@ class Closable(Protocol):
         ...
 
 
-class WireEncoder:
-    """Encodes a frame once, however many subscribers ask for it."""
-
-    def __init__(self) -> None:
-        self._frame: TrackedFrame | None = None
-        self._text = ""
-
-    def text(self, frame: TrackedFrame) -> str:
-        """The JSON text of a frame."""
-        if frame is not self._frame:
-            self._text, self._frame = encode(frame), frame
-        return self._text
-
-
-def track_socket_router(service: Service, access: Access) -> APIRouter:
-    """The route /ws/cameras/{camera}/tracks."""
-    router = APIRouter()
-    encoders = {name: WireEncoder() for name in service.cameras}
-
-    @router.websocket("/ws/cameras/{camera}/tracks")
-    async def stream_tracks(websocket: WebSocket, camera: str) -> None:
-        if not await admitted(websocket, access):
-            return
-        if camera not in encoders:
-            await websocket.send_denial_response(JSONResponse({"detail": "no such camera"}, 404))
-            return
-        await websocket.accept()
-        await _stream(websocket, service.hub(camera), encoders[camera])
-
-    return router
+async def serve_socket(websocket: WebSocket, access: Access, open_feed: Callable[[], Feed] | None) -> None:
+    """Answer a WebSocket: refuse it, or accept it and send a feed to its end. `open_feed`: None where there is no such
+    camera.
+    """
+    if not await admitted(websocket, access):
+        return
+    if open_feed is None:
+        await websocket.send_denial_response(JSONResponse({"detail": "no such camera"}, 404))
+        return
+    await websocket.accept()
+    await _stream(websocket, open_feed())
 
 
 async def admitted(websocket: WebSocket, access: Access) -> bool:
@@ -78,29 +57,26 @@ def same_origin(origin: str | None, host: str | None) -> bool:
     return origin is None or urlsplit(origin).netloc == host
 
 
-async def _stream(websocket: WebSocket, hub: Hub, encoder: WireEncoder) -> None:
-    """Send until one side ends: the client leaves, is cut, or the camera's hub closes."""
-    with_latest = hub.latest
-    async with hub.subscribe() as frames:
-        if with_latest is not None:
-            frames.offer(with_latest)
-        leaving = asyncio.create_task(until_disconnect(websocket, frames), name="track socket reader")
-        try:
-            async for frame in frames:
-                await websocket.send_text(encoder.text(frame))
-            if not leaving.done():
-                await websocket.close(1001, "the camera was closed")
-        except WebSocketDisconnect:
-            pass
-        finally:
-            leaving.cancel()
-            await asyncio.gather(leaving, return_exceptions=True)
+async def _stream(websocket: WebSocket, feed: Feed) -> None:
+    """Send until one side ends: the client leaves, is cut, or the feed ends."""
+    leaving = asyncio.create_task(until_disconnect(websocket, feed), name="track socket reader")
+    try:
+        async for message in feed:
+            await websocket.send_text(message.text)
+        if not leaving.done():
+            await websocket.close(1001, "the camera was closed")
+    except WebSocketDisconnect:
+        pass
+    finally:
+        feed.close()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
 
 
-async def until_disconnect(websocket: WebSocket, frames: Closable) -> None:
+async def until_disconnect(websocket: WebSocket, feed: Closable) -> None:
     """Read and ignore what the client says; when it has left, end what it is sent."""
     try:
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass
     finally:
-        frames.close()
+        feed.close()

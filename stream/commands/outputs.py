@@ -174,17 +174,28 @@ class OverlayVideo:
 
 
 def open_outputs(tracks: Path | None, video: Path | None) -> list[Output]:
-    """The files asked for. Raises ConfigError, and leaves nothing behind, when one cannot be written."""
+    """The files asked for; tracks are YouTube-VIS JSON where the name ends in .json, else JSON lines.
+
+    Raises ConfigError, and leaves nothing behind, when one cannot be written.
+    """
     outputs: list[Output] = []
     try:
         if tracks is not None:
-            outputs.append(TracksFile(tracks))
+            outputs.append(_open_tracks(tracks))
         if video is not None:
             outputs.append(OverlayVideo(video))
     except SyncVISError:
         close_outputs(outputs, keep=False)
         raise
     return outputs
+
+
+def _open_tracks(target: Path) -> Output:
+    if target.suffix.lower() != ".json":
+        return TracksFile(target)
+    from stream.commands.youtube_vis import YoutubeVisFile
+
+    return YoutubeVisFile(target)
 
 
 def close_outputs(outputs: list[Output], *, keep: bool) -> None:

@@ -84,6 +84,7 @@ async def _serve(config: ServeConfig) -> None:
     from stream.app import Service
     from stream.commands.signals import on_signals
     from stream.engine import load_engine
+    from stream.mqtt import mqtt_events
     from stream.sources import cool_down, warm_up
 
     stop = asyncio.Event()
@@ -107,7 +108,10 @@ async def _serve(config: ServeConfig) -> None:
                 ledger=ledger,
             )
             if not stop.is_set():
-                async with Service(config, engine) as service:
+                async with (
+                    Service(config, engine) as service,
+                    mqtt_events(config.mqtt, service.events),
+                ):
                     await _serve_http(service, config, stop)
         finally:
             await asyncio.to_thread(cool_down)
@@ -178,4 +182,11 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
     def on_ready(address: str) -> None:
         print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
 
-    await run_server(create_app(service, options), host=host, port=config.server.port, on_ready=on_ready)
+    await run_server(
+        create_app(service, options),
+        host=host,
+        port=config.server.port,
+        on_ready=on_ready,
+        stall_timeout_s=config.server.stall_timeout_s,
+        on_cut=service.subscriber_cut,
+    )

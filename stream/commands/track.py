@@ -35,7 +35,12 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--duration", type=positive_seconds, metavar="S", help="end after S seconds of the source"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="tracks as JSON lines, e.g. tracks.jsonl")
+    parser.add_argument(
+        *("--output", "--out"),
+        type=Path,
+        metavar="FILE",
+        help="tracks as JSON lines, e.g. tracks.jsonl, or, where it ends in .json, as YouTube-VIS JSON",
+    )
     parser.add_argument("--video", type=Path, metavar="FILE", help="overlay as H.264, e.g. overlay.mp4")
     parser.add_argument(
         "--realtime",

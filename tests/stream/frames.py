@@ -55,6 +55,7 @@ class SquareEngine:
     """An engine for unit tests: it sees a square in every frame. It can be held and made to fail."""
 
     labels = ("dog",)
+    max_lost_s = 2.0
 
     def __init__(self, window_frames: int = 3, stride: int = 1) -> None:
         self.window_frames = window_frames

@@ -16,7 +16,7 @@ from tests.stream.viewer_frames import make_picture, make_service, serving
 
 TOKEN, OTHER = "0123456789abcdef-first", "0123456789abcdef-second"
 OPTIONS = ServerOptions(tokens=(TOKEN, OTHER))
-OPEN = {"/", "/healthz", "/metrics", "/session", "/openapi.json"}
+OPEN = {"/", "/healthz", "/metrics", "/session", "/openapi.json", "/api/schema/{name}.json"}
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -58,6 +58,8 @@ MISTAKES = {
     "not YAML": ("cameras:\n  yard: [1, 2\n", ["line 3:"]),
     "a tab": ("cameras:\n\tyard: 1\n", ["line 2:"]),
     "twice": (CAMERA + "  yard:\n    url: other\n", ["line 4:", "'yard' is there twice"]),
+    "a topic": (CAMERA + "mqtt: {host: a, topic_prefix: a/#}\n", ["mqtt.topic_prefix:"]),
+    "half a login": (CAMERA + "mqtt: {host: a, password: x}\n", ["mqtt:", "a password needs a username"]),
     "a list": ("- 1\n", ["expected keys"]),
     "empty": ("", ["expected keys"]),
 }

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from stream.hub import Hub
+from stream.types import TrackedFrame
 from tests.stream.frames import make_tracked
 
 
@@ -82,3 +83,24 @@ async def test_an_iteration_that_is_cancelled_leaves_the_hub() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert hub.subscribers == 0
+
+
+async def test_a_listener_hears_every_frame_and_the_end_until_it_is_taken_out() -> None:
+    hub = Hub("cam")
+    heard: list[int | None] = []
+    left: list[int | None] = []
+
+    def listen(frame: TrackedFrame | None) -> None:
+        heard.append(None if frame is None else frame.seq)
+
+    def leave(frame: TrackedFrame | None) -> None:
+        left.append(None if frame is None else frame.seq)
+        hub.unlisten(leave)
+
+    hub.listen(listen)
+    hub.listen(leave)
+    for seq in range(3):
+        hub.publish(make_tracked(seq))
+    hub.close()
+    assert heard == [0, 1, 2, None]
+    assert left == [0]

@@ -84,10 +84,10 @@ async def publishing(service: Service, *cameras: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def serving(app: Any, *, port: int = 0) -> AsyncIterator[tuple[ViewerServer, str]]:
+async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[tuple[ViewerServer, str]]:
     """The application on loopback, as `serve` runs it; gives the server and its address. Port 0: any free."""
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    server = ViewerServer.create(app, port=port, on_ready=address.set_result)
+    server = ViewerServer.create(app, port=port, on_ready=address.set_result, **options)
     task = asyncio.create_task(server.serve())
     try:
         yield server, (await address).rstrip("/")
