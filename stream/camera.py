@@ -13,6 +13,7 @@ from contextlib import aclosing
 from stream.config import CameraConfig
 from stream.errors import StreamError
 from stream.sources import ReconnectPolicy, Source, Supervisor, open_source
+from stream.sources.published import Doorway
 from stream.statistics import CameraStatistics
 from stream.types import Frame
 
@@ -22,8 +23,8 @@ _log = logging.getLogger(__name__)
 class CameraSource:
     """The frames of one camera over as many connections as it takes.
 
-    `duration_s` ends it after so many seconds of captured time. Raises ConfigError for an address that is
-    none.
+    `duration_s` ends it after so many seconds of captured time; `doorway` is where a publisher comes in. Raises
+    ConfigError for an address that is none.
     """
 
     def __init__(
@@ -33,9 +34,12 @@ class CameraSource:
         *,
         policy: ReconnectPolicy,
         duration_s: float | None = None,
+        doorway: Doorway | None = None,
     ) -> None:
         def factory() -> Source:
-            return open_source(statistics.camera, camera.url, options=camera, realtime=camera.realtime)
+            return open_source(
+                statistics.camera, camera.url, options=camera, realtime=camera.realtime, doorway=doorway
+            )
 
         # Opens nothing yet, but refuses a wrong address now and not when the service runs.
         self.paced = factory().live or camera.realtime

@@ -25,8 +25,6 @@ CODEC_ORDER = ("video/H264", "video/VP8")
 class Viewing:
     """One viewer's overlay; see `sessions.Media`."""
 
-    offered = "recvonly"
-
     def __init__(self, feed: OverlayFeed) -> None:
         self.track = OverlayTrack(feed)
 
