@@ -1,7 +1,8 @@
-"""Who may watch: bearer tokens (RFC 6750), and a cookie by which a browser says that it has shown one.
+"""Who may watch, and who may publish: bearer tokens (RFC 6750), and a cookie by which a browser says that it has
+shown one.
 
 Owns the check. Does not know what is protected: routers name what they need. Where no token is configured, everybody
-who reaches the server may watch.
+who reaches the server may watch, and nobody may publish.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from starlette.requests import HTTPConnection
+
+Scope = Literal["watch", "publish"]
 
 COOKIE = "syncvis_viewer"
 COOKIE_AGE_S = 30 * 24 * 3600
@@ -20,12 +24,14 @@ REALM = 'Bearer realm="syncvis-online"'
 
 
 class Access:
-    """Tokens that allow to watch. A page shows one once, and gets a cookie that holds what only its bearer can know; it
-    is of no use any more when the token is taken out of the config.
+    """Tokens that allow to watch, and others that allow to publish; none does for both unless it is among both. A page
+    shows one once, and gets a cookie that holds what only its bearer can know; it is of no use any more when the token
+    is taken out of the config, and never allows to publish: no page of another site can make a browser do so.
     """
 
-    def __init__(self, tokens: Sequence[str] = ()) -> None:
+    def __init__(self, tokens: Sequence[str] = (), publish_tokens: Sequence[str] = ()) -> None:
         self._tokens = tuple(token.encode() for token in tokens)
+        self._publish_tokens = tuple(token.encode() for token in publish_tokens)
         self._cookies = tuple(_cookie_of(token) for token in tokens)
 
     @property
@@ -37,17 +43,24 @@ class Access:
         """Whether a request or a WebSocket comes from somebody who may watch."""
         if self.open:
             return True
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _among(token.strip().encode(), self._tokens):
+        if _among(_bearer(connection), self._tokens):
             return True
         return _among(connection.cookies.get(COOKIE, "").encode(), self._cookies)
 
-    def required(self) -> Callable[[Request], Awaitable[None]]:
-        """A dependency of routes that only those who may watch are served by; others get 401."""
+    def may_publish(self, connection: HTTPConnection) -> bool:
+        """Whether a request comes from somebody who may publish."""
+        return _among(_bearer(connection), self._publish_tokens)
+
+    def required(self, scope: Scope = "watch") -> Callable[[Request], Awaitable[None]]:
+        """A dependency of routes that only those who may watch, or publish, are served by; others get 401, or 403
+        where their token is one for the other.
+        """
+        allowed = self.allows if scope == "watch" else self.may_publish
 
         async def check(request: Request) -> None:
-            if not self.allows(request):
-                raise denied(request)
+            if not allowed(request):
+                known = _among(_bearer(request), self._tokens + self._publish_tokens)
+                raise insufficient(scope) if known else denied(request)
 
         return check
 
@@ -91,6 +104,20 @@ def denied(connection: HTTPConnection) -> HTTPException:
     challenge = f'{REALM}, error="invalid_token"' if shown else REALM
     detail = "the token is wrong" if shown else "a token is needed"
     return HTTPException(status.HTTP_401_UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+
+
+def insufficient(scope: Scope) -> HTTPException:
+    """403 for a token that is good, but not for this (RFC 6750, section 3.1)."""
+    challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
+    return HTTPException(
+        status.HTTP_403_FORBIDDEN, f"this token does not allow to {scope}", {"WWW-Authenticate": challenge}
+    )
+
+
+def _bearer(connection: HTTPConnection) -> bytes:
+    """The bearer token that is shown; empty where there is none, which is no token."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip().encode() if scheme.lower() == "bearer" else b""
 
 
 def _among(given: bytes, known: Iterable[bytes]) -> bool:

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from stream.app import CameraPipeline, CameraStatus, Service
+from stream.app import WAITING, CameraPipeline, CameraStatus, Service
 from stream.overlay import draw_overlay
 from stream.types import TrackedFrame
 from stream.webrtc.feed import OverlayFeeds
@@ -55,10 +55,13 @@ class CameraReport(BaseModel):
     viewers: int = Field(description="who watches over WebRTC")
     last_frame_age_s: float | None = Field(description="seconds since the newest frame was published")
     last_error: str | None
+    state: str = Field(
+        description="up, away, or waiting for publisher (of a camera that is published by WHIP)"
+    )
 
 
 class Health(BaseModel):
-    """`degraded`: the service works, but a camera does not deliver."""
+    """`degraded`: the service works, but a camera does not deliver. One that waits for a publisher is well."""
 
     status: Literal["ok", "degraded", "closing"]
     cameras: dict[str, bool] = Field(description="whether each camera delivers pictures")
@@ -78,7 +81,8 @@ def operation_router(service: Service) -> APIRouter:
         """200 while the service itself works, also when cameras are away: restarting it would not bring them
         back. 503 only when it is about to end."""
         cameras = {camera.name: camera.up for camera in service.status()}
-        state: Literal["ok", "degraded", "closing"] = "ok" if all(cameras.values()) else "degraded"
+        healthy = all(camera.up or camera.state == WAITING for camera in service.status())
+        state: Literal["ok", "degraded", "closing"] = "ok" if healthy else "degraded"
         if request.app.state.closing:
             state = "closing"
         health = Health(status=state, cameras=cameras)

@@ -25,12 +25,17 @@ from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scheduler import Scheduler
 from stream.sources import ReconnectPolicy, mask_url
+from stream.sources.published import Doorway
+from stream.sources.urls import parse_address
 from stream.statistics import CameraStatistics, CameraStatus, LatencyMs
 from stream.types import TrackedFrame
 
 __all__ = ["CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
 _log = logging.getLogger(__name__)
+
+WAITING = "waiting for publisher"
+"""The state of a camera to which nobody publishes."""
 
 CLOSE_TIMEOUT_S = 1.0
 """What cameras and the engine each get to end by themselves before they are cancelled."""
@@ -52,15 +57,23 @@ class Service:
         self._scheduler = Scheduler(engine)
         self._statistics: dict[str, CameraStatistics] = {}
         self.events = EventHub(on_drop=lambda kind: self._metrics.events_dropped.labels(kind).inc())
+        self.doorways: dict[str, Doorway] = {}
+        """Of those cameras that are published (`whip:`)."""
         self.cameras: Mapping[str, CameraPipeline] = {
             name: self._pipeline(name, camera) for name, camera in config.cameras.items()
         }
         self._running: asyncio.Task[None] | None = None
 
     def _pipeline(self, name: str, camera: CameraConfig) -> CameraPipeline:
-        statistics = CameraStatistics(name, mask_url(camera.url), self._metrics)
+        published = parse_address(camera.url).kind == "publisher"
+        if published:
+            self.doorways[name] = Doorway()
+        statistics = CameraStatistics(
+            name, mask_url(camera.url), self._metrics, down=WAITING if published else "away"
+        )
         self._statistics[name] = statistics
-        source = CameraSource(camera, statistics, policy=ReconnectPolicy())
+        doorway = self.doorways.get(name)
+        source = CameraSource(camera, statistics, policy=ReconnectPolicy(), doorway=doorway)
         pipeline = CameraPipeline(
             source, self._scheduler, statistics, self.config.pipeline, packets=source.packets
         )

@@ -14,6 +14,7 @@ from stream.config import CameraConfig
 from stream.errors import StreamError
 from stream.sources import ReconnectPolicy, Source, Supervisor, open_source
 from stream.sources.packets import PacketTap
+from stream.sources.published import Doorway
 from stream.statistics import CameraStatistics
 from stream.types import Frame
 
@@ -23,8 +24,8 @@ _log = logging.getLogger(__name__)
 class CameraSource:
     """The frames of one camera over as many connections as it takes.
 
-    `duration_s` ends it after so many seconds of captured time. Raises ConfigError for an address that is
-    none.
+    `duration_s` ends it after so many seconds of captured time; `doorway` is where a publisher comes in. Raises
+    ConfigError for an address that is none.
     """
 
     def __init__(
@@ -34,13 +35,19 @@ class CameraSource:
         *,
         policy: ReconnectPolicy,
         duration_s: float | None = None,
+        doorway: Doorway | None = None,
     ) -> None:
         self.packets = PacketTap()
         """Its own encoded pictures, where it has some."""
 
         def factory() -> Source:
             return open_source(
-                statistics.camera, camera.url, options=camera, realtime=camera.realtime, tap=self.packets
+                statistics.camera,
+                camera.url,
+                options=camera,
+                realtime=camera.realtime,
+                tap=self.packets,
+                doorway=doorway,
             )
 
         # Opens nothing yet, but refuses a wrong address now and not when the service runs.

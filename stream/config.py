@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from stream.errors import ConfigError
 from stream.sources.base import SourceOptions
+from stream.sources.urls import PUBLISHED
 from stream.types import Policy
 from syncvis_online.validation import first_problems, read_yaml
 
@@ -38,7 +39,7 @@ class _Section(BaseModel):
 
 
 class CameraConfig(SourceOptions):
-    """One camera. `url`: rtsp://, rtsps://, a file, a device, or synthetic:SEED.
+    """One camera. `url`: rtsp://, rtsps://, a file, a device, synthetic:SEED, or whip: for what is published here.
 
     In the user part of a URL (before the @) a value from the environment is taken literally: signs that have
     a meaning in URLs need no escaping. `realtime`: play a file at its own pace instead of as fast as
@@ -120,7 +121,7 @@ class WebRtcConfig(_Section):
     `addresses`: its own addresses that are offered; left out, loopback where the server listens there, else all others.
     `ports`: the first and the last UDP port, one for each viewer; left out, any. `advertised`: the address that viewers
     are told instead, where a NAT or a container's network passes these ports through. `stun`, `turn`: servers that
-    viewers and this host ask; left out, none is asked. `viewers`: at the same time, all cameras together.
+    viewers and this host ask; left out, none is asked. `viewers`, `publishers`: at the same time, all cameras together.
     """
 
     addresses: tuple[IPAddress, ...] | None = None
@@ -131,6 +132,7 @@ class WebRtcConfig(_Section):
     stun: IceServerUrl | None = None
     turn: TurnConfig | None = None
     viewers: Annotated[int, Field(ge=1, le=10_000)] = 64
+    publishers: Annotated[int, Field(ge=1, le=10_000)] = 16
 
     @model_validator(mode="after")
     def _has_ports(self) -> WebRtcConfig:
@@ -148,6 +150,7 @@ class ServerConfig(_Section):
     may watch and read (CORS), e.g. https://example.org; none but the server's own page unless named here. `tokens`: who
     shows one of them may watch and read; left out, everybody may. At least 16 signs, e.g. from `openssl rand -hex 16`.
     `stall_timeout_s`: a client that takes nothing for so long, while its buffers are full, is cut.
+    `publish_tokens`: who shows one of those may publish cameras (`whip:`), which nobody may without.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -157,6 +160,7 @@ class ServerConfig(_Section):
     origins: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = Field(default=(), repr=False)
     stall_timeout_s: Seconds = 5.0
+    publish_tokens: tuple[Token, ...] = Field(default=(), repr=False)
     webrtc: WebRtcConfig = WebRtcConfig()
 
 
@@ -225,6 +229,13 @@ class ServeConfig(_Section):
     mqtt: MqttConfig | None = None
     log: LogConfig = LogConfig()
     state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
+
+    @model_validator(mode="after")
+    def _may_be_published(self) -> ServeConfig:
+        published = [name for name, camera in self.cameras.items() if camera.url.lower() == PUBLISHED]
+        if published and not self.server.publish_tokens:
+            raise ValueError(f"camera {published[0]} is published: server.publish_tokens must say by whom")
+        return self
 
 
 def load_config(path: str | Path, environ: Mapping[str, str] = os.environ) -> ServeConfig:

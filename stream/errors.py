@@ -9,6 +9,7 @@
         +-- SourceNotFound          the server is there, the path or file is not
         +-- SourceUnauthorized      the server refuses the credentials
         +-- SourceInvalid           reached, but it is not a video that can be decoded
+        +-- SourceLeft              who published it left: it waits for the next one
 
 The message names what failed and where, in one line, with any password masked.
 """
@@ -22,6 +23,7 @@ __all__ = [
     "DataError",
     "ModelError",
     "SourceInvalid",
+    "SourceLeft",
     "SourceNotFound",
     "SourceUnauthorized",
     "SourceUnavailable",
@@ -64,3 +66,11 @@ class SourceInvalid(StreamError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=False)
+
+
+class SourceLeft(StreamError):
+    """Who published the camera is gone; the next one may come at once. `expected`: it left as it should."""
+
+    def __init__(self, message: str, *, expected: bool = True) -> None:
+        super().__init__(message, retryable=True)
+        self.expected = expected

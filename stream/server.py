@@ -26,17 +26,19 @@ from stream.metrics import package_version
 from stream.programs import Feeds, programs_router, schema_router, sockets_router
 from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.ice import IceOptions
+from stream.webrtc.publishing import Publishing
 from stream.webrtc.sessions import SessionLimits, Sessions
 from stream.webrtc.viewing import Viewing
 from stream.webrtc.whep import whep_router
+from stream.webrtc.whip import whip_router
 
 VIEWER = Path(__file__).parent / "viewer"
 
 DESCRIPTION = """Live cameras in, instance masks with lasting identities out.
 
-Watch a camera with `POST /whep/{camera}` (WebRTC). Subscribe to tracks and events by WebSocket or by Server-Sent
-Events at `/api/tracks`, `/api/events` and below `/api/cameras/{camera}`: one `WireFrame` for each tracked frame, newest
-only, one `TrackEvent` for each event."""
+Watch a camera with `POST /whep/{camera}` and publish one with `POST /whip/{camera}` (WebRTC). Subscribe to tracks and
+events by WebSocket or by Server-Sent Events at `/api/tracks`, `/api/events` and below `/api/cameras/{camera}`: one
+`WireFrame` for each tracked frame, newest only, one `TrackEvent` for each event."""
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -58,9 +60,9 @@ class ServerOptions:
     `frame_stamp`: draw the frame's number as a machine-readable pattern (`stream.stamp`), to measure delay.
     `ice`: how WebRTC peers reach this host. `limits`: how many viewers, and how long one may take to connect.
     `origins`: web sites whose pages may use the API (CORS). `tokens`: who has one may watch; empty: everybody.
-    `allowed_hosts`: the names by which the server
-    may be asked for (the Host header); None allows any. A page of another site whose name is made to point at this
-    machine (DNS rebinding) is refused by it.
+    `publish_tokens`: who has one may publish; empty: nobody. `allowed_hosts`: the names by which the server may be
+    asked for (the Host header); None allows any. A page of another site whose name is made to point at this machine
+    (DNS rebinding) is refused by it.
     """
 
     frame_stamp: bool = False
@@ -68,6 +70,7 @@ class ServerOptions:
     limits: SessionLimits = field(default_factory=SessionLimits)
     origins: tuple[str, ...] = ()
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    publish_tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] | None = None
 
 
@@ -83,12 +86,21 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
         connect_timeout_s=limits.connect_timeout_s,
         ice=options.ice,
     )
+    publishers = Sessions(
+        lambda camera: Publishing(service.doorways[camera]),
+        most=limits.publishers,
+        connect_timeout_s=limits.connect_timeout_s,
+        ice=options.ice,
+        peers="publishers",
+        direction="sendonly",
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         app.state.closing = True
         await sessions.close_all()
+        await publishers.close_all()
         await feeds.close()
         executor.shutdown(cancel_futures=True)
 
@@ -104,6 +116,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     )
     app.state.closing = False
     app.state.sessions = sessions
+    app.state.publishers = publishers
     if options.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -117,8 +130,9 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
         app.add_middleware(
             TrustedHostMiddleware, allowed_hosts=list(options.allowed_hosts), www_redirect=False
         )
-    access = Access(options.tokens)
+    access = Access(options.tokens, options.publish_tokens)
     may_watch = [Depends(access.required())]
+    may_publish = [Depends(access.required("publish"))]
     app.include_router(operation_router(service))
     app.include_router(access.router())
     app.include_router(cameras_router(service, feeds, executor), dependencies=may_watch)
@@ -128,6 +142,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.include_router(sockets_router(access, programs))
     app.include_router(whep_router(feeds, sessions, may_watch))
     app.include_router(mask_socket_router(sessions, access))
+    app.include_router(whip_router(service.doorways, publishers, may_publish))
     app.mount("/static", StaticFiles(directory=VIEWER), name="static")
 
     @app.get("/", include_in_schema=False)

@@ -36,7 +36,8 @@ class CameraStatus:
     """One camera as of now. `url` is masked; `latency_ms` is None before the first published frame.
 
     `received`, `processed`, `dropped` (by cause) and `reconnects` count since the start; `fps` is of frames
-    published in the last seconds; `active_tracks` are those seen on the newest frame; `last_error` is one line.
+    published in the last seconds; `active_tracks` are those seen on the newest frame; `last_error` is one line;
+    `state` is up, away or "waiting for publisher".
     """
 
     name: str
@@ -51,13 +52,14 @@ class CameraStatus:
     dropped: Mapping[str, int] = field(default_factory=dict)
     latency_ms: LatencyMs | None = None
     last_error: str | None = None
+    state: str = "away"
 
 
 class CameraStatistics:
     """The counts of one camera. Call it on the event loop's thread.
 
     `url` is shown as given, so mask it first. `recent` is how many of the newest frames the latency
-    percentiles look back over. `monotonic` gives seconds.
+    percentiles look back over. `monotonic` gives seconds. `down` is the state of a camera that delivers nothing.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class CameraStatistics:
         *,
         recent: int = 1024,
         monotonic: Callable[[], float] = time.monotonic,
+        down: str = "away",
     ) -> None:
+        self._down = down
         self.camera = camera
         self._url = url
         self._metrics = metrics
@@ -196,6 +200,7 @@ class CameraStatistics:
             dropped=dict(self._dropped),
             latency_ms=latency_percentiles(self._latencies_s),
             last_error=self._last_error,
+            state="up" if self._up else self._down,
         )
 
     def _clock_latency(self, clock: Clock, latency_s: float) -> None:

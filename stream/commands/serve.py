@@ -173,9 +173,12 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
     options = ServerOptions(
         frame_stamp=config.server.frame_stamp,
         ice=_ice_options(config.server.webrtc, LOOPBACK if here_only else None),
-        limits=SessionLimits(viewers=config.server.webrtc.viewers),
+        limits=SessionLimits(
+            viewers=config.server.webrtc.viewers, publishers=config.server.webrtc.publishers
+        ),
         origins=config.server.origins,
         tokens=config.server.tokens,
+        publish_tokens=config.server.publish_tokens,
         allowed_hosts=config.server.allowed_hosts or own_names,
     )
 

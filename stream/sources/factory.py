@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from stream.errors import ConfigError
 from stream.sources.base import Source, SourceOptions
 from stream.sources.file import FileSource
 from stream.sources.packets import PacketTap
+from stream.sources.published import Doorway, PublishedSource
 from stream.sources.rtsp import LiveSource
 from stream.sources.urls import parse_address
 
@@ -16,12 +18,14 @@ def open_source(
     options: SourceOptions | None = None,
     realtime: bool = False,
     tap: PacketTap | None = None,
+    doorway: Doorway | None = None,
 ) -> Source:
     """The source for an address. Nothing is opened before its `frames` is iterated.
 
     `url` is rtsp:// or rtsps://, /dev/videoN, a file (a path or file://), or
-    synthetic:SEED[?level=medium&fps=25&size=640x360&frames=100]. `realtime` plays files and the synthetic
-    camera at their own pace, with each frame stamped when it is due; cameras have no other pace.
+    synthetic:SEED[?level=medium&fps=25&size=640x360&frames=100], or whip: for what comes in by a `doorway`. `realtime`
+    plays files and the synthetic camera at their own pace, with each frame stamped when it is due; cameras have no
+    other pace.
     `tap`: where a camera's own encoded pictures go; only RTSP cameras have some.
 
     Raises ConfigError, naming the address with its password masked, when it is none of these.
@@ -31,6 +35,10 @@ def open_source(
         from stream.sources.synthetic import SyntheticSource  # a camera's server needs no renderer
 
         return SyntheticSource(camera, address.synthetic, realtime=realtime)
+    if address.kind == "publisher":
+        if doorway is None:
+            raise ConfigError("source 'whip:' cannot be opened: only `serve` lets publishers in")
+        return PublishedSource(camera, doorway, options or SourceOptions())
     if address.kind == "file":
         return FileSource(camera, address, realtime=realtime)
     return LiveSource(camera, address, options or SourceOptions(), tap)

@@ -17,6 +17,7 @@ from typing import Protocol
 from stream.errors import (
     ConfigError,
     SourceInvalid,
+    SourceLeft,
     SourceNotFound,
     SourceUnauthorized,
     SourceUnavailable,
@@ -30,6 +31,7 @@ _REASONS: dict[type[StreamError], str] = {
     SourceNotFound: "not_found",
     SourceUnauthorized: "unauthorized",
     SourceInvalid: "invalid",
+    SourceLeft: "left",
 }
 
 
@@ -133,7 +135,10 @@ class Supervisor:
                 await source.close()
             if started_s is not None and self._clock() - started_s >= self._policy.healthy_after_s:
                 self._failures = 0
-            await self._sleep(self._delay_after(error, source))
+            if isinstance(error, SourceLeft):
+                self._note_leaving(error)
+            else:
+                await self._sleep(self._delay_after(error, source))
 
     def _numbered(self, frame: Frame) -> Frame:
         self._set_up(True)
@@ -149,6 +154,12 @@ class Supervisor:
         if up != self._up:
             self._up = up
             self._observer.on_state(up)
+
+    def _note_leaving(self, error: SourceLeft) -> None:
+        """The next publisher is waited for, not knocked at: there is nothing to hold back."""
+        self._lost = self._lost or error
+        if not error.expected:
+            self._observer.on_error(error)
 
     def _delay_after(self, error: StreamError, source: Source) -> float:
         """Seconds to wait before the next attempt; raises the error when there shall be none."""

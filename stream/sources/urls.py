@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from stream.errors import ConfigError
 
-Kind = Literal["rtsp", "device", "file", "synthetic"]
+Kind = Literal["rtsp", "device", "file", "synthetic", "publisher"]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 # Without a scheme, or with a damaged one, an address cannot be opened, but its password is one all the same.
@@ -22,6 +22,9 @@ _SECRET_FIELD = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd|token|secret|api_?key|
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+|[^\s'\"]+:[^\s'\"]+@[^\s'\"]+")
 _BRACKETED_HOST = re.compile(r"^\[[0-9A-Fa-f:.%]+\](?::\d*)?(?:[/?#]|$)")
 _HIDDEN = "***"
+
+PUBLISHED = "whip:"
+"""The address of a camera that a publisher sends here."""
 
 
 def _split_password(url: str) -> tuple[str, str, str] | None:
@@ -105,6 +108,8 @@ def parse_address(url: str) -> SourceAddress:
         return SourceAddress("rtsp", url, url)
     if lower.startswith("synthetic:"):
         return SourceAddress("synthetic", url, synthetic=_parse_synthetic(url))
+    if lower == PUBLISHED:
+        return SourceAddress("publisher", url)
     if lower.startswith("file://"):
         return SourceAddress("file", url, unquote(url[len("file://") :]))
     if _SCHEME.match(url) or not url.strip():

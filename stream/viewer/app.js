@@ -150,14 +150,14 @@ function drawObjects() {
 }
 
 function drawReport() {
-  const away = cameras.list.filter((camera) => !camera.up).length;
+  const away = cameras.list.filter((camera) => camera.state === "away").length;
   const down = cameras.reachable === false;
   $("health").dataset.state = down ? "down" : away ? "degraded" : "ok";
   $("health-text").textContent = down
     ? (cameras.denied ? "Token needed" : "Server not reachable")
     : away
       ? (cameras.list.length === 1 ? "Camera away" : `${away} of ${cameras.list.length} away`)
-      : (cameras.list.length === 1 ? "Camera online" : `${cameras.list.length} online`);
+      : (cameras.list.length === 1 ? (cameras.list[0].up ? "Camera online" : "Waiting for publisher") : `${cameras.list.filter((camera) => camera.up).length} online`);
   const camera = cameras.current;
   if (camera) {
     const dropped = Object.values(camera.dropped).reduce((sum, count) => sum + count, 0);

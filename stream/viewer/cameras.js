@@ -77,8 +77,8 @@ export class Cameras {
     for (const camera of this.list) {
       const card = this.#cards.get(camera.name) ?? this.#add(camera.name);
       card.button.dataset.up = String(camera.up);
-      card.button.title = camera.up ? `${camera.active_tracks} objects in view` : camera.last_error ?? "away";
-      card.figures.textContent = camera.up ? String(camera.active_tracks) : "away";
+      card.button.title = camera.up ? `${camera.active_tracks} objects in view` : camera.last_error ?? camera.state;
+      card.figures.textContent = camera.up ? String(camera.active_tracks) : camera.state.split(" ")[0];
       if (thumbnails && camera.up && camera.last_frame_age_s !== null) {
         card.image.src = `/api/cameras/${encodeURIComponent(camera.name)}/snapshot.jpg?t=${Math.round(now)}`;
       }

@@ -5,10 +5,13 @@ Owns the refusals. Does not negotiate: that is aiortc's part.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from aiortc.sdp import SessionDescription
 
 MAX_OFFER_BYTES = 64 * 1024
 MAX_MEDIA = 8
+Direction = Literal["recvonly", "sendonly"]
 CODECS = frozenset({"video/VP8", "video/H264"})
 
 
@@ -16,15 +19,19 @@ class OfferError(Exception):
     """The offer cannot be answered; the message says why, in one line."""
 
 
-def check_offer(offer: str, direction: str = "recvonly") -> str:
+class UnsupportedOfferError(OfferError):
+    """The offer is well formed, but asks for more than is served."""
+
+
+def check_offer(offer: str, direction: Direction = "recvonly") -> str:
     """The offer, ready to be given to a peer connection. Raises OfferError for anything else.
 
     `direction` is the way of the peer's video: recvonly or sendonly; sendrecv does for both.
 
-    Candidates that only multicast DNS can resolve (browsers hide local addresses that way) are taken out: the
-    peer's own connectivity checks reveal its address sooner, and no query goes out on the network. So is `end-of-
-    candidates`, for the same reason: the address that counts may still come. A peer that can take either part in
-    the DTLS handshake is made the one that begins it, so that the answer is passive (RFC 9725, section 4.4): it
+    Candidates that only multicast DNS can resolve (browsers hide local addresses that way) are taken out: the peer's
+    own connectivity checks reveal its address sooner, and no query goes out on the network. So is
+    `end-of-candidates`, for the same reason: the address that counts may still come. A peer that can take either part
+    in the DTLS handshake is made the one that begins it, so that the answer is passive (RFC 9725, section 4.4): it
     also lets peers in whose certificates are RSA, GStreamer's for one, with which aiortc cannot begin.
     """
     lines = offer.replace("\r\n", "\n").split("\n")
@@ -46,10 +53,12 @@ def _hidden_candidate(line: str) -> bool:
     return line.startswith("a=candidate:") and len(parts) > 4 and parts[4].endswith(".local")
 
 
-def _check_media(description: SessionDescription, direction: str) -> None:
+def _check_media(description: SessionDescription, direction: Direction) -> None:
     if len(description.media) > MAX_MEDIA:
         raise OfferError(f"more than {MAX_MEDIA} media sections")
     videos = [media for media in description.media if media.kind == "video"]
+    if direction == "sendonly":
+        _check_single_stream(description)
     if not videos:
         raise OfferError("the offer holds no video section")
     for media in description.media:
@@ -62,3 +71,10 @@ def _check_media(description: SessionDescription, direction: str) -> None:
         raise OfferError(f"the video section is {video.direction}; it must be {direction}")
     if not any(codec.mimeType in CODECS for codec in video.rtp.codecs):
         raise OfferError("the video section offers neither VP8 nor H264")
+
+
+def _check_single_stream(description: SessionDescription) -> None:
+    """A publisher sends one video, and one audio at most (RFC 9725, section 4.4.2)."""
+    kinds = [media.kind for media in description.media]
+    if kinds.count("video") > 1 or kinds.count("audio") > 1 or set(kinds) - {"video", "audio"}:
+        raise UnsupportedOfferError("more than one video and one audio cannot be published together")

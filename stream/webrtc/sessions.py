@@ -17,7 +17,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
 from stream.webrtc.ice import IceOptions, listen_on
-from stream.webrtc.offer import OfferError, check_offer
+from stream.webrtc.offer import Direction, OfferError, check_offer
 from stream.webrtc.trickle import MAX_CANDIDATES, Fragment
 
 logger = logging.getLogger(__name__)
@@ -34,9 +34,6 @@ class SessionLimitError(Exception):
 class Media(Protocol):
     """What one session sends or receives."""
 
-    offered: str
-    """The direction that an offer must have: recvonly or sendonly."""
-
     def prepare(self, connection: RTCPeerConnection) -> None:
         """Add it to a connection that knows no offer yet."""
 
@@ -52,9 +49,10 @@ class Media(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """`viewers`: at the same time, all cameras together; `connect_timeout_s`: from the offer to media."""
+    """`viewers`, `publishers`: at the same time, all cameras together; `connect_timeout_s`: from the offer to media."""
 
     viewers: int = 64
+    publishers: int = 16
     connect_timeout_s: float = 15.0
 
 
@@ -105,7 +103,7 @@ class Session:
 
 class Sessions:
     """All sessions of one kind. `media` makes what one carries, for a camera, or raises KeyError; `peers` is what
-    those at the other end are called, in the plural.
+    those at the other end are called, in the plural; `direction` is their way: recvonly or sendonly.
     """
 
     def __init__(
@@ -116,11 +114,13 @@ class Sessions:
         connect_timeout_s: float,
         ice: IceOptions,
         peers: str = "viewers",
+        direction: Direction = "recvonly",
     ) -> None:
         self._media = media
         self._most = most
         self._connect_timeout_s = connect_timeout_s
         self._peers = peers
+        self._direction: Direction = direction
         self.ice = ice
         self._sessions: dict[str, Session] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
@@ -135,10 +135,10 @@ class Sessions:
 
         Raises KeyError (no such camera), SessionLimitError, or OfferError (the offer cannot be answered).
         """
-        media = media or self._media(camera)
-        offer = check_offer(offer, media.offered)
+        offer = check_offer(offer, self._direction)
         if len(self) >= self._most:
             raise SessionLimitError(f"{self._most} {self._peers} are being served, the limit")
+        media = media or self._media(camera)
         self._opening += 1
         try:
             session, answer = await self._negotiate(camera, media, offer)

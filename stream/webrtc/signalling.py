@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from fastapi.params import Depends
 
-from stream.webrtc.offer import MAX_OFFER_BYTES, OfferError
+from stream.webrtc.offer import MAX_OFFER_BYTES, OfferError, UnsupportedOfferError
 from stream.webrtc.sessions import Session, SessionLimitError, Sessions, UnsupportedError
 from stream.webrtc.trickle import MAX_FRAGMENT_BYTES, FragmentError, parse_fragment
 
@@ -80,6 +80,8 @@ async def answer_offer(
     offer = await _read(request, SDP, MAX_OFFER_BYTES)
     try:
         session, answer = await begin(offer)
+    except UnsupportedOfferError as error:
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
     except OfferError as error:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, str(error)) from error
     except SessionLimitError as error:

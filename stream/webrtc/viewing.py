@@ -27,8 +27,6 @@ CODEC_ORDER = ("video/H264", "video/VP8")
 class Viewing:
     """What one viewer is shown; see `sessions.Media`. `on_masks_dropped`: see `MaskOutlet`."""
 
-    offered = "recvonly"
-
     def __init__(self, feed: Feed, on_masks_dropped: Callable[[], None] = lambda: None) -> None:
         self.masks = MaskOutlet(on_masks_dropped)
         self.track = PictureTrack(feed, self.masks)

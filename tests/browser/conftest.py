@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,29 @@ FLAGS = (
 )
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium as Debian packages it; a fresh profile for each test."""
+@asynccontextmanager
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
+    """Chromium with more flags."""
     path = shutil.which("chromium")
     assert path is not None, "Chromium is needed (Debian: apt-get install chromium)"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, headless=True, args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=path, headless=True, args=[*FLAGS, *flags])
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium as Debian packages it; a fresh profile for each test."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def browser_with_camera() -> AsyncIterator[Browser]:
+    """The same with a camera, which shows a test picture."""
+    async with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -154,6 +154,8 @@ async def test_openapi_describes_the_wire_form_and_every_route(client: httpx.Asy
             "/api/cameras/{camera}/snapshot.jpg",
             "/whep/{camera}",
             "/whep/{camera}/sessions/{session}",
+            "/whip/{camera}",
+            "/whip/{camera}/sessions/{session}",
             "/session",
         ),
     }

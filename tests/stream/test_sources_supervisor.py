@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.errors import ConfigError, SourceInvalid, SourceUnauthorized, SourceUnavailable, StreamError
+from stream.errors import (
+    ConfigError,
+    SourceInvalid,
+    SourceLeft,
+    SourceUnauthorized,
+    SourceUnavailable,
+    StreamError,
+)
 from stream.sources import ReconnectPolicy, Supervisor
 from stream.sources.base import DropCallback, ignore_drops
 from stream.types import Frame
@@ -185,6 +192,18 @@ async def test_what_trying_again_cannot_mend_is_tried_slowly() -> None:
     scene = Scene([connection(0, SourceUnauthorized("x")), connection(1, None)], policy)
     assert len(await scene.take(1)) == 1
     assert scene.clock.slept == [60]
+
+
+async def test_after_a_publisher_has_left_the_next_one_is_waited_for_at_once() -> None:
+    left, lost = SourceLeft("x"), SourceLeft("silent", expected=False)
+    scene = Scene([connection(2, left), connection(2, lost), connection(1, None)], ReconnectPolicy())
+    frames = await scene.take(5)
+    assert [frame.discontinuity for frame in frames] == [False, False, True, False, True]
+    assert scene.clock.slept == []
+    assert [event for event in scene.observer.events if event[0] == "error"] == [("error", lost)]
+    assert [event for event in scene.observer.events if event[0] == "reconnect"] == [
+        ("reconnect", "left")
+    ] * 2
 
 
 async def test_or_not_at_all_when_the_policy_says_so() -> None:

@@ -32,6 +32,7 @@ class Client:
 
     def __init__(self, url: str, wanted: int) -> None:
         self.url, self.wanted = url, wanted
+        self.headers: dict[str, str] = {}
         self.pictures = self.width = self.height = 0
         self.location = self.error = ""
         self.loop = GLib.MainLoop()
@@ -46,8 +47,7 @@ class Client:
         self.loopback = Nice.Address.new()  # libnice leaves loopback out by itself
         self.loopback.set_from_string("127.0.0.1")
         self.agent.add_local_address(self.loopback)
-        direction = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
-        self.webrtc.emit("add-transceiver", direction, Gst.Caps.from_string(CAPS))
+        self.add_media()
         self.webrtc.connect("on-negotiation-needed", self.negotiate)
         self.webrtc.connect("notify::ice-gathering-state", self.gathered)
         self.webrtc.connect("pad-added", self.show)
@@ -55,13 +55,18 @@ class Client:
         bus.add_signal_watch()
         bus.connect("message::error", self.failed)
 
+    def add_media(self) -> None:
+        """Say what is wanted: one video."""
+        direction = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
+        self.webrtc.emit("add-transceiver", direction, Gst.Caps.from_string(CAPS))
+
     def run(self) -> None:
         """Watch; returns when it is over."""
         self.pipeline.set_state(Gst.State.PLAYING)
         GLib.timeout_add_seconds(TIMEOUT_S, self.end, f"only {self.pictures} pictures in {TIMEOUT_S} s")
         self.loop.run()
         if self.location and not self.error:
-            request = urllib.request.Request(self.location, method="DELETE")
+            request = urllib.request.Request(self.location, headers=self.headers, method="DELETE")
             urllib.request.urlopen(request, timeout=10).close()
         self.pipeline.set_state(Gst.State.NULL)
 
@@ -92,13 +97,14 @@ class Client:
     def post(self) -> bool:
         """POST the offer, take the answer."""
         offer = self.webrtc.get_property("local-description").sdp.as_text().encode()
-        request = urllib.request.Request(self.url, offer, {"Content-Type": "application/sdp"})
+        headers = {"Content-Type": "application/sdp", **self.headers}
+        request = urllib.request.Request(self.url, offer, headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
                 self.location = urllib.parse.urljoin(self.url, response.headers["Location"])
                 answer = response.read()
         except OSError as error:
-            return self.end(f"WHEP: {error}")
+            return self.end(f"{self.url}: {error}")
         _, message = GstSdp.SDPMessage.new()
         GstSdp.sdp_message_parse_buffer(answer, message)
         kind = GstWebRTC.WebRTCSDPType.ANSWER
