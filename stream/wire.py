@@ -90,7 +90,11 @@ class WireFrame(BaseModel):
     height: int = Field(ge=0, description="of the camera's picture, pixels")
     flags: tuple[str, ...] = Field(default=(), description='e.g. "gap": the first frame after a reconnect')
     rtp_timestamp: int | None = Field(
-        default=None, ge=0, lt=2**32, description="of its picture, for those who watch with masks as data"
+        default=None,
+        ge=0,
+        lt=2**32,
+        exclude_if=lambda value: value is None,
+        description="of its picture, for those who watch with masks as data; left out for all others",
     )
     tracks: tuple[WireTrack, ...]
 
@@ -121,8 +125,7 @@ class WireFrame(BaseModel):
 
 def encode(frame: TrackedFrame, rtp_timestamp: int | None = None) -> str:
     """One frame as a JSON text of version 1, without a `rtp_timestamp` (see `WireFrame`) where there is none."""
-    left_out = {"rtp_timestamp"} if rtp_timestamp is None else None
-    return WireFrame.of(frame, rtp_timestamp).model_dump_json(exclude=left_out)
+    return WireFrame.of(frame, rtp_timestamp).model_dump_json()
 
 
 def decode(text: str | bytes) -> WireFrame:

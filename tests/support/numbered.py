@@ -31,6 +31,7 @@ class NumberEngine:
     """
 
     labels = ("number",)
+    max_lost_s = 1.0
     window_frames = 2
 
     def __init__(self, *, stride: int = 1, fails_every: int = 0) -> None:
