@@ -308,11 +308,13 @@ def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress:
     trainer = Trainer(config, folder, peers)
     trainer.resume()
     folder.mkdir(parents=True, exist_ok=True)
+    # A loader has one thread, the others are the trainer's; torch sees to its own. Here and not in the loader, where
+    # OpenCV waits for ever for threads that a fork has not taken along.
+    cv2.setNumThreads(1)
     loader: DataLoader[Any] = DataLoader(
         samples,
         batch_sampler=StepBatches(config, trainer.step, peers),
         num_workers=config.data.workers,
-        worker_init_fn=_quiet_worker,
         collate_fn=samples.collate,
         prefetch_factor=max(2, 8 // config.data.workers) if config.data.workers else None,
         pin_memory=trainer.device.type == "cuda",
@@ -321,12 +323,6 @@ def run(peers: Peers, samples: Samples, folder: Path, deadline: float, progress:
         _steps(trainer, samples, iter(loader), deadline, progress and peers.first)
     if peers.first:
         trainer.save()
-
-
-def _quiet_worker(worker: int) -> None:
-    """One thread for a loader: the others are the trainer's."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
 
 
 def _steps(

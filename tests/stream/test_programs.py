@@ -184,7 +184,7 @@ async def test_what_is_sent_is_as_the_published_schemas_say(service: Service, ad
             for each in sent:
                 Draft202012Validator(schema).validate(each)
                 told = set(schema["properties"]) - {"rtp_timestamp"}  # only to who watches with masks as data
-            assert set(each) == told, "every key is told"
+                assert set(each) == told, "every key is told"
                 assert not Draft202012Validator(schema).is_valid(each | {"version": 2})
         assert (await http.get(f"{address}/api/schema/other.json")).status_code == 404
 

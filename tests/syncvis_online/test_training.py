@@ -105,6 +105,22 @@ def test_the_checkpoint_holds_the_running_average_also_after_a_pause(tmp_path: P
     assert moved > 10, "the newest weights are other ones"
 
 
+def test_a_loader_s_process_does_not_wait_for_threads_that_it_has_not(tmp_path: Path, cache: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import cv2, numpy as np\n"
+        "from syncvis_online.training import train_from_config\n"
+        "cv2.setNumThreads(4)\n"
+        "cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)  # OpenCV has its threads now\n"
+        "train_from_config(sys.argv[1], output=Path(sys.argv[2]))\n"
+    )
+    path = config(tmp_path, cache, steps=2, data={"size": [64, 96], "workers": 1})
+    folder = tmp_path / "out"
+    subprocess.run([sys.executable, "-c", program, path, str(folder)], check=True, timeout=120)
+    assert (folder / "model.safetensors").is_file()
+
+
 def test_a_damaged_state_is_refused_and_left_alone(tmp_path: Path, cache: Path) -> None:
     path = config(tmp_path, cache, steps=1)
     train_from_config(path, output=tmp_path / "run", progress=False)
