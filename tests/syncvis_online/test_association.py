@@ -132,7 +132,9 @@ def test_only_those_that_carry_start_from_the_carried_queries() -> None:
     learned = model.carry(model.decoder.video_query)
     for way in MATCHED:
         for row in way.start(model, carried, None):
-            assert torch.equal(row, learned)
+            assert torch.allclose(
+                row, learned, rtol=0, atol=1e-12
+            )  # some processors round a row by itself otherwise
     for way in (Propagate(), PropagateOverlap()):
         assert torch.equal(way.start(model, carried, None), model.carry(carried))
 
