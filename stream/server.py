@@ -117,19 +117,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.state.closing = False
     app.state.sessions = sessions
     app.state.publishers = publishers
-    if options.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(options.origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
-            allow_headers=["Authorization", "Content-Type", "If-Match"],
-            expose_headers=["Location", "ETag", "Link", "Retry-After", "Accept-Post", "Accept-Patch"],
-        )
-    app.middleware("http")(_add_security_headers)
-    if options.allowed_hosts is not None:
-        app.add_middleware(
-            TrustedHostMiddleware, allowed_hosts=list(options.allowed_hosts), www_redirect=False
-        )
+    _add_middleware(app, options)
     access = Access(options.tokens, options.publish_tokens)
     may_watch = [Depends(access.required())]
     may_publish = [Depends(access.required("publish"))]
@@ -150,6 +138,23 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
         return FileResponse(VIEWER / "index.html", media_type="text/html")
 
     return app
+
+
+def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
+    """What every request passes: other sites' pages, headers of the answer, the server's own names."""
+    if options.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(options.origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
+            allow_headers=["Authorization", "Content-Type", "If-Match"],
+            expose_headers=["Location", "ETag", "Link", "Retry-After", "Accept-Post", "Accept-Patch"],
+        )
+    app.middleware("http")(_add_security_headers)
+    if options.allowed_hosts is not None:
+        app.add_middleware(
+            TrustedHostMiddleware, allowed_hosts=list(options.allowed_hosts), www_redirect=False
+        )
 
 
 async def _add_security_headers(
