@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from stream.camera import CameraSource
 from stream.config import CameraConfig, ServeConfig
 from stream.engine import Engine
-from stream.errors import SyncVISError
+from stream.errors import ConfigError, SyncVISError
 from stream.event_hub import EventHub
 from stream.events import TrackEvents
 from stream.hub import Hub
@@ -28,6 +28,7 @@ from stream.sources import ReconnectPolicy, mask_url
 from stream.sources.published import Doorway
 from stream.sources.urls import parse_address
 from stream.statistics import CameraStatistics, CameraStatus, LatencyMs
+from stream.track_filter import TrackFilter
 from stream.types import TrackedFrame
 
 __all__ = ["CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
@@ -75,10 +76,24 @@ class Service:
         doorway = self.doorways.get(name)
         source = CameraSource(camera, statistics, policy=ReconnectPolicy(), doorway=doorway)
         pipeline = CameraPipeline(
-            source, self._scheduler, statistics, self.config.pipeline, packets=source.packets
+            source,
+            self._scheduler,
+            statistics,
+            self.config.pipeline,
+            packets=source.packets,
+            tracks=self._filter(name, camera),
         )
         pipeline.hub.listen(partial(self._tell_events, self._track_events()))
         return pipeline
+
+    def _filter(self, name: str, camera: CameraConfig) -> TrackFilter:
+        known = self.engine.labels
+        for label in camera.labels:
+            if label not in known:
+                raise ConfigError(
+                    f"cameras.{name}.labels: the model knows no '{label}' (it knows {', '.join(known)})"
+                )
+        return TrackFilter(camera.labels, camera.ignore)
 
     def _track_events(self) -> TrackEvents:
         settings, gone_after_s = self.config.pipeline, self.config.events.gone_after_s

@@ -31,6 +31,8 @@ def _camera_name(name: str) -> str:
 
 CameraName = Annotated[str, AfterValidator(_camera_name)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Polygon = Annotated[tuple[tuple[Share, Share], ...], Field(min_length=3, max_length=256)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -43,11 +45,14 @@ class CameraConfig(SourceOptions):
 
     In the user part of a URL (before the @) a value from the environment is taken literally: signs that have
     a meaning in URLs need no escaping. `realtime`: play a file at its own pace instead of as fast as
-    possible.
+    possible. `labels`: the classes that are told of this camera; none: all. `ignore`: polygons, corners (x, y) as
+    shares of the picture; a track that lies more than half inside them is not told of, neither drawn nor sent.
     """
 
     url: str = Field(min_length=1, repr=False)
     realtime: bool = True
+    labels: tuple[str, ...] = ()
+    ignore: tuple[Polygon, ...] = ()
 
 
 class ModelSection(_Section):

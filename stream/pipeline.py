@@ -21,6 +21,7 @@ from stream.ring import RingBuffer
 from stream.scheduler import EngineFailure, Scheduler
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
+from stream.track_filter import TrackFilter
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
@@ -70,6 +71,7 @@ class CameraPipeline:
         *,
         sink: Sink | None = None,
         packets: PacketTap | None = None,
+        tracks: TrackFilter | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
@@ -80,6 +82,7 @@ class CameraPipeline:
         self._scheduler = scheduler
         self.statistics = statistics
         self._sink = sink
+        self._tracks = tracks or TrackFilter()
         self._clock = clock
         engine = scheduler.engine
         stride = settings.stride or engine.stride
@@ -202,7 +205,7 @@ class CameraPipeline:
 
     async def _publish(self, tracked: TrackedFrame) -> None:
         started = time.monotonic()
-        published = self.hub.publish(tracked)
+        published = self.hub.publish(self._tracks.of(tracked))
         self.statistics.stage("publish", time.monotonic() - started)
         received = self._in_work.pop(tracked.seq, None)
         from_s = tracked.captured_at_s
