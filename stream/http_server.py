@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -72,64 +72,50 @@ class _StallTimer:
             on_cut(self._kind)
 
 
-class CuttingWebSocketProtocol(WebSocketsSansIOProtocol):
+class _Cutting(asyncio.Protocol):
+    """What a protocol of uvicorn's gets before it, so that a client that stops reading is cut."""
+
+    kind: ClassVar[str]
+    config: uvicorn.Config
+    transport: asyncio.Transport
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stall = _StallTimer(self.kind)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._stall.start(self.config, self.transport)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._stall.forget()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whatever cause."""
+        self._stall.forget()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server ends: nobody waits for a client that stalls."""
+        if self._stall.stalled:
+            self.transport.abort()
+        else:
+            super().shutdown()  # type: ignore[misc]  # uvicorn's, which comes after this one
+
+
+class CuttingWebSocketProtocol(_Cutting, WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, but a client that stops reading is cut."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._stall = _StallTimer("websocket")
-
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        super().pause_writing()
-        self._stall.start(self.config, self.transport)
-
-    def resume_writing(self) -> None:
-        """The client reads again."""
-        self._stall.forget()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, by whatever cause."""
-        self._stall.forget()
-        super().connection_lost(exc)
-
-    def shutdown(self) -> None:
-        """The server ends: nobody waits for a client that stalls."""
-        if self._stall.stalled:
-            self.transport.abort()
-        else:
-            super().shutdown()
+    kind = "websocket"
 
 
-class CuttingHttpProtocol(H11Protocol):
+class CuttingHttpProtocol(_Cutting, H11Protocol):
     """uvicorn's HTTP protocol, but a client that stops reading its answer is cut."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._stall = _StallTimer("http")
-
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        super().pause_writing()
-        self._stall.start(self.config, self.transport)
-
-    def resume_writing(self) -> None:
-        """The client reads again."""
-        self._stall.forget()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, by whatever cause."""
-        self._stall.forget()
-        super().connection_lost(exc)
-
-    def shutdown(self) -> None:
-        """The server ends: nobody waits for a client that stalls."""
-        if self._stall.stalled:
-            self.transport.abort()
-        else:
-            super().shutdown()
+    kind = "http"
 
 
 class ViewerServer(uvicorn.Server):
