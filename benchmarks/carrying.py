@@ -45,7 +45,9 @@ from syncvis_online.types import LABELS, FrameTracks, encode_mask
 
 WINDOW = 2
 WINDOWS_A_STEP = 10
-TRACKER = TrackerConfig(window_frames=WINDOW, birth_score=0.3, keep_score=0.3, max_lost_s=0.15)
+TRACKER = TrackerConfig(
+    window_frames=WINDOW, birth_score=0.3, keep_score=0.3, max_lost_s=0.15, reidentify_s=0.0
+)
 COLUMNS = ("HOTA", "AssA", "DetA", "IDF1", "IDSW", "AP", "AP50")
 
 

@@ -101,7 +101,7 @@ def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
     """Rows of the table."""
     level = load_level("endless")
     world = SyntheticWorld(level, SEED)
-    stream, ids = Stream(tracker, level.fps, level.size), Ids(tracker.config.max_lost_s + 2 / level.fps)
+    stream, ids = Stream(tracker, level.fps, level.size), Ids(tracker.config.forgotten_s + 2 / level.fps)
     process = psutil.Process()
     rows: list[dict[str, Any]] = []
     passed, cpu_s, windows = 0, 0.0, 0

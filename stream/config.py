@@ -170,8 +170,8 @@ class ServerConfig(_Section):
 
 
 class EventsConfig(_Section):
-    """`gone_after_s`: a track that was not seen for longer is gone; left out, the tracker's `max_lost_s`, after
-    which it never comes back.
+    """`gone_after_s`: a track that was not seen for longer is gone; left out, the tracker's `reidentify_s`,
+    after which it never comes back.
     """
 
     gone_after_s: Seconds | None = None

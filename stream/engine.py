@@ -86,7 +86,7 @@ class TorchEngine:
     @property
     def max_lost_s(self) -> float:
         """A track that was not seen for longer, in seconds, is never seen again."""
-        return self._tracker.config.max_lost_s
+        return self._tracker.config.forgotten_s
 
     def process(self, window: Window) -> EngineAnswer:
         """Answer the newest `window.answers` frames; all frames of a window have one size."""

@@ -117,6 +117,9 @@ class TrackerConfig(_Validated):
     """A new track is tentative, followed but not answered, until it was seen for so long without a break."""
     max_lost_s: float = 2.0
     """A track not seen for longer is retired: its slot is free again, its id never given again."""
+    reidentify_s: float = 2.0
+    """For so long after it was seen last an identity may be found again, in any slot, by its motion and looks
+    (syncvis_online.identities); 0: an identity is a slot, for `max_lost_s`."""
     coast_s: float = 0.0
     """A lost track is still answered for so long, without a mask, with the box of when it was last seen."""
     spare_slots: int = 2
@@ -130,6 +133,11 @@ class TrackerConfig(_Validated):
     association: Literal["propagate", "propagate_iou", "cosine", "iou", "graph"] = "propagate"
     """How a window's queries are those of the windows before: see syncvis_online.association."""
 
+    @property
+    def forgotten_s(self) -> float:
+        """After so long out of sight an identity never comes back, in seconds."""
+        return max(self.max_lost_s, self.reidentify_s)
+
     def __post_init__(self) -> None:
         """Raise ValueError when a value cannot be."""
         require(self.window_frames >= 1, "window_frames must be at least 1")
@@ -137,6 +145,6 @@ class TrackerConfig(_Validated):
         for name in ("birth_score", "keep_score", "duplicate_iou"):
             require(0.0 <= getattr(self, name) <= 1.0, f"{name} must be in [0, 1]")
         require(self.spare_slots >= 0, "spare_slots must not be negative")
-        for name in ("tentative_s", "max_lost_s", "coast_s", "memory_interval_s"):
+        for name in ("tentative_s", "max_lost_s", "reidentify_s", "coast_s", "memory_interval_s"):
             require(getattr(self, name) >= 0.0, f"{name} must not be negative")
         require(self.min_area >= 1, "min_area must be at least 1")

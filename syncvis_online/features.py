@@ -16,13 +16,15 @@ class FrameFeatures:
     `levels[i]`: (..., S_i, C) tokens of the maps at 1/32, 1/16 and 1/8, row by row, level embedding not added;
     `sizes[i]`: their (height, width); `mask_features`: (..., Cm, H/m, W/m), m the mask stride;
     `level_masks[i]`: (..., Cm, S_i), mask features resized to the levels, from which the attention masks are made
-    (resizing commutes with the product over channels, so this is exact and a tenth of the work).
+    (resizing commutes with the product over channels, so this is exact and a tenth of the work). `colors`: (..., 3,
+    H/m, W/m), the mean colour of the picture in each cell of the mask features, RGB, 0 to 255; None where nobody asked.
     """
 
     levels: tuple[Tensor, ...]
     sizes: tuple[tuple[int, int], ...]
     mask_features: Tensor
     level_masks: tuple[Tensor, ...]
+    colors: Tensor | None = None
 
     def windows(self, index: Tensor) -> FrameFeatures:
         """Gather frames (B', ...) into windows; `index` (B, T) holds positions along the first axis."""
@@ -31,11 +33,13 @@ class FrameFeatures:
             sizes=self.sizes,
             mask_features=self.mask_features[index],
             level_masks=tuple(x[index] for x in self.level_masks),
+            colors=None if self.colors is None else self.colors[index],
         )
 
     @staticmethod
     def stack(frames: Sequence[FrameFeatures]) -> FrameFeatures:
         """One window (1, T) of frames that were encoded apart, each with a leading axis of 1."""
+        colors = [f.colors for f in frames if f.colors is not None]
         return FrameFeatures(
             levels=tuple(torch.stack(x, dim=1) for x in zip(*(f.levels for f in frames), strict=True)),
             sizes=frames[0].sizes,
@@ -43,4 +47,5 @@ class FrameFeatures:
             level_masks=tuple(
                 torch.stack(x, dim=1) for x in zip(*(f.level_masks for f in frames), strict=True)
             ),
+            colors=torch.stack(colors, dim=1) if len(colors) == len(frames) else None,
         )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
+from torch.nn.functional import avg_pool2d
 
 from syncvis_online.checkpoint import Checkpoint, load_model
 from syncvis_online.config import TrackerConfig
@@ -104,7 +105,11 @@ class OnlineTracker:
     @torch.inference_mode()
     def encode(self, prepared: torch.Tensor) -> FrameFeatures:
         """Features of prepared pictures (B, 3, H, W), with axes (B, ...)."""
-        return self.model.encode(prepared)
+        features = self.model.encode(prepared)
+        if not self.config.reidentify_s:
+            return features
+        colors = avg_pool2d(prepared.float(), self.model.config.mask_stride)
+        return replace(features, colors=colors)
 
     def answer(
         self,

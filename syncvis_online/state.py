@@ -6,7 +6,7 @@ Owns the format that is stored and sent. Knows the sizes of a model, not its lay
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from syncvis_online.errors import DataError
+from syncvis_online.identities import Identities
 from syncvis_online.memory import Memory
 
-FORMAT = "syncvis-online-state/2"
+FORMAT = "syncvis-online-state/3"
 FREE = 0
 """Track id of a slot that holds no identity."""
 NEVER = -np.inf
@@ -75,7 +76,8 @@ class TrackerState:
     tentative. born_s and last_seen_s (N,) float64: when its object was seen first and last, in the stream's time;
     born_s is NaN for free slots. labels (N,) int64, scores (N,) and boxes (N, 4) float64 (x0, y0, x1, y1 as shares of
     the picture): of when it was last seen. now_s: the time of the newest frame answered. next_id: the id that is given
-    next. out_of_slots: frames after which no slot was free. memory: of models that have one.
+    next. out_of_slots: frames after which no slot was free. memory: of models that have one. identities: who was
+    seen not long ago, whether a slot holds it or not, of trackers that re-identify.
     """
 
     queries: Tensor
@@ -90,10 +92,15 @@ class TrackerState:
     next_id: int = 1
     out_of_slots: int = 0
     memory: SlotMemory | None = None
+    identities: Identities | None = None
 
     @staticmethod
-    def initial(learned: Tensor, mask_channels: int, memory_entries: int) -> TrackerState:
-        """Every slot free; `learned` (N, C) are the model's own queries."""
+    def initial(
+        learned: Tensor, mask_channels: int, memory_entries: int, labels: int | None = None
+    ) -> TrackerState:
+        """Every slot free; `learned` (N, C) are the model's own queries. `labels`: the number of classes, of a tracker
+        that re-identifies.
+        """
         N = len(learned)
         return TrackerState(
             queries=learned.clone(),
@@ -105,6 +112,7 @@ class TrackerState:
             scores=np.zeros(N),
             boxes=np.zeros((N, 4)),
             memory=SlotMemory.empty(N, memory_entries, learned) if memory_entries else None,
+            identities=None if labels is None else Identities.nobody(learned.shape[1], labels),
         )
 
     @property
@@ -146,6 +154,7 @@ class TrackerState:
             last_seen_s=self.last_seen_s + seconds,
             now_s=self.now_s + seconds,
             memory=memory,
+            identities=self.identities and self.identities.later_than(seconds),
         )
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -157,6 +166,11 @@ class TrackerState:
                 "memory.keys": self.memory.keys,
                 "memory.values": self.memory.values,
                 "memory.written_s": torch.from_numpy(self.memory.written_s),
+            }
+        if self.identities:
+            tensors |= {
+                f"identities.{name}": torch.from_numpy(getattr(self.identities, name))
+                for name in _OF_IDENTITIES
             }
         return tensors
 
@@ -179,24 +193,31 @@ class TrackerState:
             if wanted.get(name) != found.get(name):
                 raise DataError(f"tracker state: {name} is {_said(found, name)}, not {_said(wanted, name)}")
         finite = {"queries", "embeds", "last_seen_s", "scores", "boxes", "memory.keys", "memory.values"}
+        finite |= {f"identities.{name}" for name in _OF_IDENTITIES}
         times = [tensors[name] for name in ("memory.written_s",) if name in tensors]
         if not all(tensors[name].isfinite().all() for name in finite & tensors.keys()) or not all(
             bool((time < torch.inf).all()) for time in times
         ):
             raise DataError("tracker state: it holds values that are not finite")
         numbers = _numbers(header)
-        if numbers["next_id"] <= int(tensors["track_ids"].max()):
+        given = [tensors[name] for name in ("track_ids", "identities.ids") if name in tensors]
+        if numbers["next_id"] <= int(torch.cat(given).max()):
             raise DataError(f"tracker state: next_id {numbers['next_id']} is not above every track id")
         device, memory = like.queries.device, None
         if like.memory:
             keys, values = tensors["memory.keys"].to(device), tensors["memory.values"].to(device)
             memory = SlotMemory(keys, values, tensors["memory.written_s"].numpy())
         arrays: dict[str, Any] = {name: tensors[name].numpy() for name in _ARRAYS}
+        if like.identities:
+            arrays["identities"] = Identities(
+                **{name: tensors[f"identities.{name}"].numpy() for name in _OF_IDENTITIES}
+            )
         queries, embeds = tensors["queries"].to(device), tensors["embeds"].to(device)
         return TrackerState(queries=queries, embeds=embeds, memory=memory, **arrays, **numbers)
 
 
 _ARRAYS = ("track_ids", "born_s", "last_seen_s", "labels", "scores", "boxes")
+_OF_IDENTITIES = tuple(each.name for each in fields(Identities))
 
 
 def _numbers(header: dict[str, str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from syncvis_online.association import ASSOCIATIONS, NONE, Side
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.features import FrameFeatures
+from syncvis_online.identities import Sightings, mask_colors
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
 from syncvis_online.state import FREE, TrackerState
@@ -77,9 +78,9 @@ class SlotTracker:
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen: every slot free, its query the learned one."""
         learned = self.model.decoder.video_query.detach()
-        return TrackerState.initial(
-            learned, self.model.config.mask_channels, self.model.config.memory_entries
-        )
+        config = self.model.config
+        labels = len(config.labels) if self.config.reidentify_s else None
+        return TrackerState.initial(learned, config.mask_channels, config.memory_entries, labels)
 
     @torch.inference_mode()
     def decode(self, features: FrameFeatures, states: Sequence[TrackerState]) -> DecoderOutput:
@@ -108,7 +109,14 @@ class SlotTracker:
         of_window: set[int] = set()
         for t in range(len(times_s) - answers, len(times_s)):
             candidates = self._candidates(of_slots, features.mask_features[row, t])
-            state, seen = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
+            state, seen, born = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
+            state = self._noted(candidates, state, seen, born, times_s[t])
+            seen = [*seen, *born]
+            if state.identities is None:
+                state = self._named(state, seen, times_s[t])
+            else:
+                looks = self._looks(candidates, of_slots, features, (row, t), seen, state)
+                state = self._recognized(state, seen, looks, times_s[t])
             answered.append(
                 self._answer(candidates, state, seen, times_s[t]) + self._coasting(state, times_s[t])
             )
@@ -224,8 +232,8 @@ class SlotTracker:
 
     def _live(
         self, found: _Candidates, state: TrackerState, now_s: float, *, newest: bool
-    ) -> tuple[TrackerState, list[int]]:
-        """One frame of every slot's life: who is seen, who is born, who is confirmed. Returns the slots seen."""
+    ) -> tuple[TrackerState, list[int], list[int]]:
+        """One frame of every slot's life: the slots that are seen, and those in which something new is."""
         config = self.config
         confirmed = found.visible & (found.score >= config.keep_score) & state.confirmed
         seen = self._without_duplicates(found, np.flatnonzero(confirmed), ())
@@ -240,12 +248,12 @@ class SlotTracker:
         missed = state.tentative
         missed[seen] = False
         state = self._freed(state, missed)  # nothing was there
-        return self._noted(found, state, seen, born, now_s), [*seen, *born]
+        return state, seen, born
 
     def _noted(
         self, found: _Candidates, state: TrackerState, seen: list[int], born: list[int], now_s: float
     ) -> TrackerState:
-        """The state after `seen` and `born` were seen on a frame; those that have waited long enough get their id."""
+        """The state after `seen` and `born` were seen on a frame."""
         index = [*seen, *born]
         born_s, last_seen_s = state.born_s.copy(), state.last_seen_s.copy()
         labels, scores, boxes = state.labels.copy(), state.scores.copy(), state.boxes.copy()
@@ -253,22 +261,71 @@ class SlotTracker:
         labels[index], scores[index] = found.label[index], found.score[index]
         for j in index:
             boxes[j] = _box(found.inside[found.row[j]])
-        track_ids, next_id = state.track_ids.copy(), state.next_id
-        for j in index:
-            # Frames of 10 a second lie 0.1 s apart but for rounding.
-            if track_ids[j] == FREE and now_s - born_s[j] >= self.config.tentative_s - 1e-3:
-                track_ids[j], next_id = next_id, next_id + 1
         return replace(
             state,
-            track_ids=track_ids,
             born_s=born_s,
             last_seen_s=last_seen_s,
             labels=labels,
             scores=scores,
             boxes=boxes,
             now_s=now_s,
-            next_id=next_id,
             out_of_slots=state.out_of_slots + int(not np.isnan(born_s).any()),
+        )
+
+    def _waited(self, state: TrackerState, seen: Sequence[int], now_s: float) -> list[int]:
+        """Those of `seen` that have an id, or are to have one by now."""
+        # Frames of 10 a second lie 0.1 s apart but for rounding.
+        due = state.confirmed | (now_s - state.born_s >= self.config.tentative_s - 1e-3)
+        return [j for j in seen if due[j]]
+
+    def _named(self, state: TrackerState, seen: Sequence[int], now_s: float) -> TrackerState:
+        """Identities are slots: those seen that have waited long enough get an id, once."""
+        new = [j for j in self._waited(state, seen, now_s) if not state.confirmed[j]]
+        track_ids = state.track_ids.copy()
+        track_ids[new] = np.arange(state.next_id, state.next_id + len(new))
+        return replace(state, track_ids=track_ids, next_id=state.next_id + len(new))
+
+    def _recognized(
+        self, state: TrackerState, seen: Sequence[int], looks: Sightings, now_s: float
+    ) -> TrackerState:
+        """Identities are recognised: what is seen gets the id of whom it is, whatever slot held it before."""
+        assert state.identities is not None
+        known = state.identities.remembered(now_s, self.config.reidentify_s)
+        ready = np.isin(seen, self._waited(state, seen, now_s))
+        slots, looks = np.array(seen, dtype=np.int64)[ready], looks.of(np.flatnonzero(ready))
+        after, rows = known.noted(known.match(looks, now_s), looks, state.next_id, now_s)
+        track_ids, born_s = state.track_ids.copy(), state.born_s.copy()
+        track_ids[slots], born_s[slots] = after.ids[rows], after.born_s[rows]
+        elsewhere = np.isin(track_ids, after.ids[rows])
+        elsewhere[slots] = False  # lost slots whose identity was found in another one, or forgotten for it
+        elsewhere |= (track_ids != FREE) & ~np.isin(track_ids, after.ids)
+        next_id = max(state.next_id, int(after.ids.max(initial=0)) + 1)
+        state = replace(state, track_ids=track_ids, born_s=born_s, next_id=next_id, identities=after)
+        return self._freed(state, elsewhere)
+
+    @staticmethod
+    def _looks(
+        found: _Candidates,
+        of_slots: _OfSlots,
+        features: FrameFeatures,
+        frame: tuple[int, int],
+        seen: Sequence[int],
+        state: TrackerState,
+    ) -> Sightings:
+        """What the objects in the slots `seen` look like on a frame, (row, time) of `features`."""
+        if features.colors is None:
+            raise ValueError("a tracker that re-identifies needs features with colours")
+        picture = features.colors[frame].float().cpu().numpy()
+        height, width = picture.shape[1:]
+        colors = [mask_colors(found.inside[found.row[j]], picture) for j in seen]
+        index = torch.as_tensor(seen, dtype=torch.int64, device=of_slots.queries.device)
+        return Sightings(
+            boxes=state.boxes[seen] * np.array([width / height, 1.0, width / height, 1.0]),
+            colors=np.array(colors).reshape(-1, 6),
+            queries=of_slots.queries[index].double().cpu().numpy(),
+            labels=state.labels[seen],
+            scores=state.scores[seen],
+            held=state.track_ids[seen],
         )
 
     def retire(self, state: TrackerState, now_s: float, *, broken: bool = False) -> TrackerState:
@@ -287,6 +344,7 @@ class SlotTracker:
             last_seen_s=np.minimum(state.last_seen_s, before),
             now_s=min(state.now_s, now_s),
             memory=state.memory and state.memory.no_later_than(now_s),
+            identities=state.identities and state.identities.no_later_than(now_s),
         )
         missed = broken | (state.last_seen_s < state.now_s)
         gone = state.held & missed & (now_s - state.last_seen_s > self.config.max_lost_s)

@@ -35,7 +35,12 @@ class ByteTrackVideoTracker:
         self._byte = _import()
         self._thresholds = tracker.config
         config = replace(
-            tracker.config, birth_score=LOW_SCORE, keep_score=LOW_SCORE, tentative_s=0.0, association="cosine"
+            tracker.config,
+            birth_score=LOW_SCORE,
+            keep_score=LOW_SCORE,
+            tentative_s=0.0,
+            reidentify_s=0.0,
+            association="cosine",
         )
         self._detector = OnlineTracker(Checkpoint(tracker.model, config, {}), config, str(tracker.device))
 

@@ -192,7 +192,12 @@ def test_ious_of_masks() -> None:
 @pytest.mark.parametrize("association", ["cosine", "iou", "graph", "propagate_iou"])
 def test_identities_follow_the_object_through_the_queries(association: str) -> None:
     """Two objects whose queries change places from window to window, masks and all."""
-    config = TrackerConfig(window_frames=2, association=association, min_area=1)  # type: ignore[arg-type]
+    config = TrackerConfig(
+        window_frames=2,
+        association=association,  # type: ignore[arg-type]
+        reidentify_s=0.0,
+        min_area=1,
+    )
     tracker = SlotTracker(tiny_model(), config)
     state = tracker.initial_state()
     rng = np.random.default_rng(0)

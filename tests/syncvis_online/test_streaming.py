@@ -39,7 +39,11 @@ def reference(
     """Ids (with their masks) and final class logits of each window, the long way round."""
     config, slots, model = tracker.config, tracker.slots, tracker.model
     with torch.inference_mode():
-        everything = model.encode(torch.cat([tracker.prepare(image) for image in images]))
+        prepared = torch.cat([tracker.prepare(image) for image in images])
+        everything = model.encode(prepared)
+        cells = everything.mask_features.shape[-2:]
+        colors = torch.nn.functional.interpolate(prepared.float(), cells, mode="area")
+        everything = replace(everything, colors=colors)
     state, ids, logits = slots.initial_state(), [], []
     for last in range(config.stride - 1, len(images), config.stride):
         frames = list(range(max(0, last - config.window_frames + 1), last + 1))

@@ -19,18 +19,21 @@ from syncvis_online.tracker import Detection, SlotTracker
 from syncvis_online.types import LABELS, decode_mask
 from tests.syncvis_online.models import TINY, tiny_model
 
-CONFIG = TrackerConfig(window_frames=1, birth_score=0.5, keep_score=0.3, max_lost_s=1.0, min_area=2)
+CONFIG = TrackerConfig(
+    window_frames=1, birth_score=0.5, keep_score=0.3, max_lost_s=1.0, reidentify_s=0.0, min_area=2
+)
 SLOTS, CELLS = TINY.queries, 40
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one slot says: a score, a class and the columns of its mask."""
+    """What one slot says: a score, a class and the columns of its mask, which have a color (RGB) in the picture."""
 
     score: float
     label: int = 0
     columns: tuple[int, ...] = (0, 1)
     logit: float = 30.0
+    color: tuple[float, float, float] = (128.0, 128.0, 128.0)
 
 
 class World:
@@ -57,7 +60,10 @@ class World:
             embeds[0, slot] = -30.0
             embeds[0, slot, list(seen.columns)] = seen.logit
         maps = torch.eye(CELLS, dtype=torch.float64).view(1, 1, CELLS, 1, CELLS).expand(1, 1, CELLS, 2, CELLS)
-        features = FrameFeatures((), (), maps, ())
+        colors = torch.full((1, 1, 3, 2, CELLS), 128.0)
+        for seen in slots.values():
+            colors[..., list(seen.columns)] = torch.tensor(seen.color)[:, None, None]
+        features = FrameFeatures((), (), maps, (), colors)
         after = torch.full((1, SLOTS, TINY.channels), float(self.windows), dtype=torch.float64)
         prediction = BranchPrediction(logits, embeds)
         output = DecoderOutput((LayerPrediction(prediction, prediction),), after)
@@ -276,3 +282,70 @@ def test_a_mask_that_is_wholly_covered_is_not_answered() -> None:
         t.track_id
         for t in tracks_of([Detection(1, 0, 0.9, weak), Detection(2, 0, 0.5, strong)], (8, 8), LABELS)
     ] == [2]
+
+
+RED, BLUE = (200.0, 30.0, 30.0), (30.0, 30.0, 200.0)
+RECOGNIZING = replace(CONFIG, max_lost_s=0.15, reidentify_s=2.0)
+
+
+def test_who_comes_back_in_another_slot_has_its_identity_and_its_age() -> None:
+    world = World(RECOGNIZING)
+    for i in range(5):
+        told = world.say(0.1 * i, {3: Seen(0.9, columns=(4 + i, 5 + i), color=RED)})
+    assert set(told) == {1}
+    for i in range(5, 13):
+        assert world.say(0.1 * i, {}) == {}
+    assert not world.state.held.any(), "its slot was given back"
+    told = world.say(
+        1.3, {5: Seen(0.9, columns=(17, 18), color=RED), 3: Seen(0.9, columns=(30, 31), color=BLUE)}
+    )
+    assert told[1].logits is not None
+    assert set(np.flatnonzero(told[1].logits[0] > 0)) == {17, 18}
+    np.testing.assert_allclose(told[1].age_s, 1.3)
+    assert set(told) == {1, 2}, "what stands in its old slot is somebody else"
+
+
+def test_after_reidentify_s_an_identity_is_gone_for_ever() -> None:
+    for away, expected in ((1.9, {1}), (2.2, {2})):
+        world = World(RECOGNIZING)
+        for i in range(4):
+            world.say(0.1 * i - 0.3, {3: Seen(0.9, color=RED)})
+        assert set(world.say(away, {3: Seen(0.9, color=RED)})) == expected
+    assert RECOGNIZING.forgotten_s == 2.0
+
+
+def test_identities_that_change_slots_where_objects_cross_stay_with_the_objects() -> None:
+    """A carried query changes over to the other object, as it does where look-alikes cross."""
+    world = World(RECOGNIZING)
+    for i in range(6):
+        world.say(
+            0.1 * i,
+            {
+                2: Seen(0.9, columns=(4 + 2 * i, 5 + 2 * i), color=RED),
+                7: Seen(0.9, columns=(26 - 2 * i, 27 - 2 * i), color=BLUE),
+            },
+        )
+    told = world.say(
+        0.6, {7: Seen(0.9, columns=(17, 18), color=RED), 2: Seen(0.9, columns=(13, 14), color=BLUE)}
+    )
+    assert set(told) == {1, 2}
+    assert {1: world.state.track_ids[7], 2: world.state.track_ids[2]} == {1: 1, 2: 2}
+
+
+def test_a_lost_slot_whose_identity_is_seen_in_another_one_is_free() -> None:
+    world = World(RECOGNIZING)
+    world.say(0.0, {2: Seen(0.9, color=RED)})
+    assert set(world.say(0.1, {4: Seen(0.9, color=RED)})) == {1}
+    assert world.state.track_ids[4] == 1
+    assert not world.state.held[2]
+    assert torch.equal(world.state.queries[2], world.learned[2])
+
+
+def test_features_without_colors_are_refused_where_identities_are_recognized() -> None:
+    world = World(RECOGNIZING)
+    maps = torch.zeros(1, 1, CELLS, 2, CELLS, dtype=torch.float64)
+    logits = torch.zeros(1, SLOTS, len(LABELS) + 1, dtype=torch.float64)
+    prediction = BranchPrediction(logits, torch.zeros(1, SLOTS, CELLS, dtype=torch.float64))
+    output = DecoderOutput((LayerPrediction(prediction, prediction),), world.state.queries[None])
+    with pytest.raises(ValueError, match="colours"):
+        world.tracker.update(FrameFeatures((), (), maps, ()), output, 0, [0.0], 1, world.state)
