@@ -12,7 +12,6 @@ from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-import cv2
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from stream.app import WAITING, CameraPipeline, CameraStatus, Service
 from stream.overlay import draw_overlay
+from stream.pictures import encode_jpeg
 from stream.types import TrackedFrame
 from stream.webrtc.feed import OverlayFeeds
 
@@ -57,6 +57,9 @@ class CameraReport(BaseModel):
     last_error: str | None
     state: str = Field(
         description="up, away, or waiting for publisher (of a camera that is published by WHIP)"
+    )
+    flags: tuple[str, ...] = Field(
+        default=(), description='of its newest frame, e.g. "stale" while the picture is frozen'
     )
 
 
@@ -148,14 +151,10 @@ def latest_frame(camera: CameraPipeline) -> TrackedFrame:
 
 def _report(camera: CameraStatus, latest: TrackedFrame | None, viewers: int) -> CameraReport:
     age_s = None if latest is None else max(0.0, time.time() - latest.published_at_s)
-    return CameraReport(**asdict(camera), viewers=viewers, last_frame_age_s=age_s)
+    flags = () if latest is None else latest.flags
+    return CameraReport(**asdict(camera), viewers=viewers, last_frame_age_s=age_s, flags=flags)
 
 
 def _encode_jpeg(frame: TrackedFrame, overlay: bool) -> bytes:
     image = draw_overlay(frame.image, frame.tracks) if overlay else frame.image
-    done, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    if not done:
-        raise RuntimeError(f"no JPEG of a picture of shape {image.shape}")
-    return jpeg.tobytes()
+    return encode_jpeg(image, JPEG_QUALITY)

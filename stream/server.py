@@ -23,6 +23,8 @@ from stream.api import cameras_router, operation_router
 from stream.app import Service
 from stream.mask_socket import mask_socket_router
 from stream.metrics import package_version
+from stream.picture_socket import picture_socket_router
+from stream.pictures import PictureFeeds
 from stream.programs import Feeds, programs_router, schema_router, sockets_router
 from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.ice import IceOptions
@@ -79,6 +81,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     options = options or ServerOptions()
     executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
     feeds = OverlayFeeds(service.cameras, executor, stamp=options.frame_stamp)
+    pictures = PictureFeeds(service.cameras, executor)
     limits = options.limits
     sessions = Sessions(
         lambda camera: Viewing(feeds[camera]),
@@ -102,6 +105,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
         await sessions.close_all()
         await publishers.close_all()
         await feeds.close()
+        await pictures.close()
         executor.shutdown(cancel_futures=True)
 
     app = FastAPI(
@@ -130,6 +134,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.include_router(sockets_router(access, programs))
     app.include_router(whep_router(feeds, sessions, may_watch))
     app.include_router(mask_socket_router(sessions, access))
+    app.include_router(picture_socket_router(pictures, access))
     app.include_router(whip_router(service.doorways, publishers, may_publish))
     app.mount("/static", StaticFiles(directory=VIEWER), name="static")
 
