@@ -18,10 +18,10 @@ from stream.errors import ConfigError, SyncVISError
 from stream.hub import Hub
 from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
+from stream.scene import Scene
 from stream.scheduler import EngineFailure, Scheduler
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
-from stream.track_filter import TrackFilter
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
@@ -71,7 +71,7 @@ class CameraPipeline:
         *,
         sink: Sink | None = None,
         packets: PacketTap | None = None,
-        tracks: TrackFilter | None = None,
+        scene: Scene | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
@@ -82,7 +82,8 @@ class CameraPipeline:
         self._scheduler = scheduler
         self.statistics = statistics
         self._sink = sink
-        self._tracks = tracks or TrackFilter()
+        self.scene = scene or Scene()
+        """What is made of each answered frame before it is published."""
         self._clock = clock
         engine = scheduler.engine
         stride = settings.stride or engine.stride
@@ -203,9 +204,18 @@ class CameraPipeline:
             self.statistics.stage(stage, seconds)
         self.statistics.stage("schedule", elapsed_s - sum(answer.stages_s.values()))
 
-    async def _publish(self, tracked: TrackedFrame) -> None:
+    async def _blurred(self, tracked: TrackedFrame) -> TrackedFrame:
+        """The frame as it may be shown; not on the event loop's thread."""
         started = time.monotonic()
-        published = self.hub.publish(self._tracks.of(tracked))
+        blurred = await asyncio.get_running_loop().run_in_executor(None, self.scene.blur.of, tracked)
+        self.statistics.stage("blur", time.monotonic() - started)
+        return blurred
+
+    async def _publish(self, tracked: TrackedFrame) -> None:
+        if self.scene.blur.any:
+            tracked = await self._blurred(tracked)
+        started = time.monotonic()
+        published = self.hub.publish(self.scene.tracks.of(tracked))
         self.statistics.stage("publish", time.monotonic() - started)
         received = self._in_work.pop(tracked.seq, None)
         from_s = tracked.captured_at_s
