@@ -15,21 +15,23 @@ from typing import Self
 from prometheus_client import CollectorRegistry
 
 from stream.camera import CameraSource
-from stream.config import CameraConfig, ServeConfig
+from stream.camera_config import CameraConfig
+from stream.config import ServeConfig
 from stream.engine import Engine
-from stream.errors import ConfigError, SyncVISError
+from stream.errors import SyncVISError
 from stream.event_hub import EventHub
 from stream.events import TrackEvents
 from stream.hub import Hub
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
+from stream.scene import Scene, check_labels
 from stream.scheduler import Scheduler
 from stream.sources import ReconnectPolicy, mask_url
 from stream.sources.published import Doorway
 from stream.sources.urls import parse_address
 from stream.statistics import CameraStatistics, CameraStatus, LatencyMs
-from stream.track_filter import TrackFilter
 from stream.types import TrackedFrame
+from stream.zones import Zones
 
 __all__ = ["CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
@@ -66,6 +68,7 @@ class Service:
         self._running: asyncio.Task[None] | None = None
 
     def _pipeline(self, name: str, camera: CameraConfig) -> CameraPipeline:
+        check_labels(camera, self.engine.labels, f"cameras.{name}")
         published = parse_address(camera.url).kind == "publisher"
         if published:
             self.doorways[name] = Doorway()
@@ -81,21 +84,12 @@ class Service:
             statistics,
             self.config.pipeline,
             packets=source.packets,
-            tracks=self._filter(name, camera),
+            scene=Scene.of(camera),
         )
-        pipeline.hub.listen(partial(self._tell_events, self._track_events()))
+        pipeline.hub.listen(partial(self._tell_events, pipeline, self._track_events(pipeline.scene.zones)))
         return pipeline
 
-    def _filter(self, name: str, camera: CameraConfig) -> TrackFilter:
-        known = self.engine.labels
-        for label in camera.labels:
-            if label not in known:
-                raise ConfigError(
-                    f"cameras.{name}.labels: the model knows no '{label}' (it knows {', '.join(known)})"
-                )
-        return TrackFilter(camera.labels, camera.ignore)
-
-    def _track_events(self) -> TrackEvents:
+    def _track_events(self, zones: Zones) -> TrackEvents:
         settings, gone_after_s = self.config.pipeline, self.config.events.gone_after_s
         policies = {
             "gap": settings.on_gap,
@@ -104,12 +98,15 @@ class Service:
             "stale": settings.on_stale,
         }
         resets = [flag for flag, policy in policies.items() if policy == "reset"]
-        return TrackEvents(self.engine.max_lost_s if gone_after_s is None else gone_after_s, resets)
+        return TrackEvents(self.engine.max_lost_s if gone_after_s is None else gone_after_s, resets, zones)
 
-    def _tell_events(self, events: TrackEvents, frame: TrackedFrame | None) -> None:
-        for event in [] if frame is None else events.of(frame):
-            self._metrics.track_events.labels(event.camera, event.event).inc()
+    def _tell_events(self, camera: CameraPipeline, events: TrackEvents, frame: TrackedFrame | None) -> None:
+        if frame is None:
+            return
+        for event in events.of(frame):
+            camera.statistics.happened(event)
             self.events.publish(event)
+        camera.statistics.inside(camera.scene.zones.view()[0])
 
     def subscriber_cut(self, transport: str) -> None:
         """A client that stopped reading was cut; `transport` is "websocket" or "http"."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from stream.config import CameraConfig
+from stream.camera_config import CameraConfig
 from stream.errors import StreamError
 from stream.sources import ReconnectPolicy, Source, Supervisor, open_source
 from stream.sources.packets import PacketTap
@@ -38,7 +38,8 @@ class CameraSource:
         doorway: Doorway | None = None,
     ) -> None:
         self.packets = PacketTap()
-        """Its own encoded pictures, where it has some."""
+        """Its own encoded pictures, where it has some that may be shown."""
+        tap = self.packets if camera.as_sent else None
 
         def factory() -> Source:
             return open_source(
@@ -46,7 +47,7 @@ class CameraSource:
                 camera.url,
                 options=camera,
                 realtime=camera.realtime,
-                tap=self.packets,
+                tap=tap,
                 doorway=doorway,
             )
 

@@ -16,43 +16,18 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stream.camera_config import CameraConfig, Name
 from stream.errors import ConfigError
-from stream.sources.base import SourceOptions
 from stream.sources.urls import PUBLISHED
 from stream.types import Policy
 from syncvis_online.validation import first_problems, read_yaml
 
-
-def _camera_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
-        raise ValueError("a camera's name is 1 to 63 letters, digits, - and _")
-    return name
-
-
-CameraName = Annotated[str, AfterValidator(_camera_name)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Polygon = Annotated[tuple[tuple[Share, Share], ...], Field(min_length=3, max_length=256)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class CameraConfig(SourceOptions):
-    """One camera. `url`: rtsp://, rtsps://, a file, a device, synthetic:SEED, or whip: for what is published here.
-
-    In the user part of a URL (before the @) a value from the environment is taken literally: signs that have
-    a meaning in URLs need no escaping. `realtime`: play a file at its own pace instead of as fast as
-    possible. `labels`: the classes that are told of this camera; none: all. `ignore`: polygons, corners (x, y) as
-    shares of the picture; a track that lies more than half inside them is not told of, neither drawn nor sent.
-    """
-
-    url: str = Field(min_length=1, repr=False)
-    realtime: bool = True
-    labels: tuple[str, ...] = ()
-    ignore: tuple[Polygon, ...] = ()
 
 
 class ModelSection(_Section):
@@ -225,7 +200,7 @@ class ServeConfig(_Section):
     each time.
     """
 
-    cameras: dict[CameraName, CameraConfig] = Field(min_length=1)
+    cameras: dict[Name, CameraConfig] = Field(min_length=1)
     model: ModelSection = ModelSection()
     tracker: dict[str, Any] = {}
     pipeline: PipelineConfig = PipelineConfig()

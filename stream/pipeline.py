@@ -18,10 +18,10 @@ from stream.errors import ConfigError, SyncVISError
 from stream.hub import Hub
 from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
+from stream.scene import Scene
 from stream.scheduler import EngineFailure, Scheduler
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
-from stream.track_filter import TrackFilter
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
@@ -71,7 +71,7 @@ class CameraPipeline:
         *,
         sink: Sink | None = None,
         packets: PacketTap | None = None,
-        tracks: TrackFilter | None = None,
+        scene: Scene | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
@@ -82,7 +82,8 @@ class CameraPipeline:
         self._scheduler = scheduler
         self.statistics = statistics
         self._sink = sink
-        self._tracks = tracks or TrackFilter()
+        self.scene = scene or Scene()
+        """What is made of each answered frame before it is published."""
         self._clock = clock
         engine = scheduler.engine
         stride = settings.stride or engine.stride
@@ -206,14 +207,24 @@ class CameraPipeline:
             self.statistics.stage(stage, seconds)
         return stages_s
 
+    async def _blurred(self, tracked: TrackedFrame) -> TrackedFrame:
+        """The frame as it may be shown; not on the event loop's thread."""
+        started = time.monotonic()
+        blurred = await asyncio.get_running_loop().run_in_executor(None, self.scene.blur.of, tracked)
+        blur_s = time.monotonic() - started
+        self.statistics.stage("blur", blur_s)
+        return replace(blurred, stages_s={**tracked.stages_s, "blur": blur_s})
+
     async def _publish(self, tracked: TrackedFrame, asked_at_s: float, stages_s: Mapping[str, float]) -> None:
         """Hand out a frame whose window was given to the engine at `asked_at_s`, monotonic."""
-        started = time.monotonic()
         received = self._in_work.pop(tracked.seq, None)
         if received is not None:
             before_s = _stages_before(received, asked_at_s)
             tracked = replace(tracked, stages_s={**before_s, **stages_s})
-        published = self.hub.publish(self._tracks.of(tracked))
+        if self.scene.blur.any:
+            tracked = await self._blurred(tracked)
+        started = time.monotonic()
+        published = self.hub.publish(self.scene.tracks.of(tracked))
         self.statistics.stage("publish", time.monotonic() - started)
         from_s = tracked.captured_at_s
         if tracked.clock == "media" and received is not None:

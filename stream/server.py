@@ -33,6 +33,7 @@ from stream.webrtc.sessions import SessionLimits, Sessions
 from stream.webrtc.viewing import Viewing
 from stream.webrtc.whep import whep_router
 from stream.webrtc.whip import whip_router
+from stream.zones_api import zones_router
 
 VIEWER = Path(__file__).parent / "viewer"
 
@@ -128,6 +129,7 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
     app.include_router(operation_router(service))
     app.include_router(access.router())
     app.include_router(cameras_router(service, feeds, executor), dependencies=may_watch)
+    app.include_router(zones_router(service), dependencies=may_watch)
     programs = Feeds(service)
     app.include_router(schema_router())
     app.include_router(programs_router(service, programs), dependencies=may_watch)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stream.events import TrackEvent
 from stream.metrics import Metrics
 from stream.types import Clock, TrackedFrame
+from stream.zones import ZoneView
 
 FPS_WINDOW_S = 5.0
 
@@ -81,6 +83,7 @@ class CameraStatistics:
         self._published_at: deque[float] = deque(maxlen=recent)
         self._dropped: Counter[str] = Counter()
         self._viewers: dict[ViewerKind, int] = {}
+        self._inside: dict[str, set[str]] = {}
         self._received = self._processed = self._reconnects = self._subscribers = self._active_tracks = 0
         self._up = self._went_down = False
         self._last_error: str | None = None
@@ -167,6 +170,34 @@ class CameraStatistics:
     def viewer_dropped(self) -> None:
         """A viewer did not get a picture that others got."""
         self._metrics.viewer_dropped.labels(self.camera).inc()
+
+    def happened(self, event: TrackEvent) -> None:
+        """Something happened to a track."""
+        metrics, camera = self._metrics, self.camera
+        metrics.track_events.labels(camera, event.event).inc()
+        if event.event == "enter":
+            metrics.zone_enters.labels(camera, event.zone, event.label).inc()
+        elif event.event == "cross":
+            metrics.line_crossings.labels(camera, event.line, event.direction, event.label).inc()
+        elif event.event == "leave" and event.dwell_s is not None:
+            metrics.zone_dwell.labels(camera, event.zone).observe(event.dwell_s)
+
+    def inside(self, zones: Iterable[ZoneView]) -> None:
+        """So many are in each zone now."""
+        for zone in zones:
+            seen = self._inside.setdefault(zone.name, set())
+            seen.update(zone.counts)
+            for label in seen:
+                self._metrics.zone_inside.labels(self.camera, zone.name, label).set(zone.counts.get(label, 0))
+
+    def remove_zone(self, zone: str) -> None:
+        """A zone is there no more: its series go."""
+        self._inside.pop(zone, None)
+        self._metrics.remove_zone(self.camera, zone)
+
+    def remove_line(self, line: str) -> None:
+        """A line is there no more: its series go."""
+        self._metrics.remove_line(self.camera, line)
 
     def error(self, message: str) -> None:
         """Something went wrong; one line, without a password."""

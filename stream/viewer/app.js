@@ -94,6 +94,7 @@ function watch(name) {
   address();
   if (tiles.grid || name === null) picture.stop();
   else {
+    zones.follow(name);
     socket.follow(name);
     picture.follow(name);
   }
@@ -116,6 +117,7 @@ function showGrid(grid) {
   $("grid").setAttribute("aria-pressed", String(grid));
   if (grid) {
     socket.leave();
+    zones.follow(null);
     picture.stop();
     life.leave();
   } else if (cameras.chosen !== null) watch(cameras.chosen);

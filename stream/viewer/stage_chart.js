@@ -15,6 +15,7 @@ const STAGES = [
   ["decode", "Decoder"],
   ["track", "Identities"],
   ["masks", "Masks"],
+  ["blur", "Blur"],
   ["other", "Hand out"],
 ];
 

@@ -70,6 +70,23 @@ function drawLine(context, name, [[x0, y0], [x1, y1]], crossed, scale) {
   outline(context, scale, []);
   const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
   label(context, `${name}  → ${crossed.forward}  ← ${crossed.backward}`, x, y, scale);
+  arrow(context, x, y, Math.atan2(y1 - y0, x1 - x0) + Math.PI / 2, scale);
+}
+
+// Which way is forward.
+function arrow(context, x, y, angle, scale) {
+  context.save();
+  context.translate(x, y);
+  context.rotate(angle);
+  context.scale(scale, scale);
+  context.beginPath();
+  context.moveTo(14, -6);
+  context.lineTo(24, 0);
+  context.lineTo(14, 6);
+  context.closePath();
+  context.fillStyle = "#ffd666";
+  context.fill();
+  context.restore();
 }
 
 function outline(context, scale, dash) {

@@ -13,7 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stream.config import CameraConfig, load_config, parse_config
+from stream.camera_config import CameraConfig
+from stream.config import load_config, parse_config
 from stream.errors import ConfigError
 from syncvis_online.paths import find_config
 
@@ -50,7 +51,7 @@ MISTAKES = {
     "wrong word": (CAMERA + "    transport: carrier\n", ["cameras.yard.transport:", "'tcp' or 'udp'"]),
     "missing key": ("cameras:\n  yard:\n    transport: tcp\n", ["cameras.yard.url: this key is required"]),
     "no cameras": ("cameras: {}\n", ["cameras:", "at least 1"]),
-    "camera name": ("cameras:\n  a/b:\n    url: x\n", ["cameras.a/b: a camera's name"]),
+    "camera name": ("cameras:\n  a/b:\n    url: x\n", ["cameras.a/b: a name is"]),
     "a number as a name": ("cameras:\n  1:\n    url: x\n", ["cameras.1: a key is a text"]),
     "a number as a key": (CAMERA + "1: x\n", ["1: a key is a text"]),
     "itself": ("cameras: &a\n  yard: *a\n", ["an alias refers to itself"]),
