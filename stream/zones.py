@@ -17,6 +17,9 @@ from stream.camera_config import Anchor, LineConfig, ZoneConfig
 from stream.geometry import Point, contains, crossing, distance_to, edges, turn
 from syncvis_online.types import Track
 
+ON_BORDER = 1e-9
+"""Of the picture's shorter side: so near to the border is on it, and inside."""
+
 HappeningKind = Literal["enter", "leave", "dwell", "cross"]
 Direction = Literal["forward", "backward"]
 
@@ -139,7 +142,7 @@ class ZoneWatch:
         polygon, point = sighting.scaled(self.config.polygon), sighting.anchor(self.config.anchor)
         # Only who is inside has a margin: an object that the picture's edge cuts stands on the border of a zone that
         # reaches there, and must be able to come in.
-        tolerance = self.config.margin if was_inside else 1e-9
+        tolerance = max(self.config.margin, ON_BORDER) if was_inside else ON_BORDER
         return contains(polygon, point) or distance_to(edges(polygon), point) <= tolerance
 
     def _change(self, stay: _Stay) -> Happening:
