@@ -22,6 +22,7 @@ from stream.app import WAITING, CameraPipeline, CameraStatus, Service
 from stream.overlay import draw_overlay
 from stream.types import TrackedFrame
 from stream.webrtc.feed import OverlayFeeds
+from stream.zones import Regions
 
 JPEG_QUALITY = 90
 Responses = dict[int | str, dict[str, Any]]
@@ -127,9 +128,10 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
         camera: str,
         overlay: Annotated[bool, Query(description="false: the camera's picture alone")] = True,
     ) -> Response:
-        frame = latest_frame(find(camera))
+        found = find(camera)
+        frame, regions = latest_frame(found), found.scene.zones.view()
         loop = asyncio.get_running_loop()
-        jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay)
+        jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay, regions)
         headers = {"Cache-Control": "no-store", "X-Frame-Seq": str(frame.seq)}
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -151,8 +153,8 @@ def _report(camera: CameraStatus, latest: TrackedFrame | None, viewers: int) -> 
     return CameraReport(**asdict(camera), viewers=viewers, last_frame_age_s=age_s)
 
 
-def _encode_jpeg(frame: TrackedFrame, overlay: bool) -> bytes:
-    image = draw_overlay(frame.image, frame.tracks) if overlay else frame.image
+def _encode_jpeg(frame: TrackedFrame, overlay: bool, regions: Regions) -> bytes:
+    image = draw_overlay(frame.image, frame.tracks, regions=regions) if overlay else frame.image
     done, jpeg = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     )

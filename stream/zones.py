@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from stream.camera_config import Anchor, LineConfig, ZoneConfig
 from stream.geometry import Point, contains, crossing, distance_to, edges, turn
@@ -57,6 +57,13 @@ class LineView:
     points: tuple[Point, Point]
     forward: int
     backward: int
+
+
+class Regions(NamedTuple):
+    """All zones and lines of a camera as of now."""
+
+    zones: tuple[ZoneView, ...] = ()
+    lines: tuple[LineView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +272,9 @@ class Zones:
         """A track is gone."""
         return [happening for watch in self._all() for happening in watch.end(track_id)]
 
-    def view(self) -> tuple[tuple[ZoneView, ...], tuple[LineView, ...]]:
+    def view(self) -> Regions:
         """Each as of now."""
-        return tuple(zone.view() for zone in self.zones), tuple(line.view() for line in self.lines)
+        return Regions(tuple(zone.view() for zone in self.zones), tuple(line.view() for line in self.lines))
 
     def _all(self) -> tuple[_Watch, ...]:
         return (*self.zones, *self.lines)
