@@ -172,12 +172,7 @@ export class LivePicture {
 
   #onVideoPicture() {
     this.#video.requestVideoFrameCallback(() => this.#onVideoPicture());
-    if (this.mode === "overlay") {
-      this.#painter.paintOver({ width: this.#video.videoWidth, height: this.#video.videoHeight });
-      this.#shown();
-    } else if (this.#painter.hidden) {
-      this.#shown();
-    }
+    if (this.#painter.hidden) this.#shown();
   }
 
   #onDrawn() {
