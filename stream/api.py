@@ -22,6 +22,7 @@ from stream.overlay import draw_overlay
 from stream.pictures import encode_jpeg
 from stream.types import TrackedFrame
 from stream.webrtc.feed import OverlayFeeds
+from stream.zones import Regions
 
 JPEG_QUALITY = 90
 Responses = dict[int | str, dict[str, Any]]
@@ -130,9 +131,10 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
         camera: str,
         overlay: Annotated[bool, Query(description="false: the camera's picture alone")] = True,
     ) -> Response:
-        frame = latest_frame(find(camera))
+        found = find(camera)
+        frame, regions = latest_frame(found), found.scene.zones.view()
         loop = asyncio.get_running_loop()
-        jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay)
+        jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay, regions)
         headers = {"Cache-Control": "no-store", "X-Frame-Seq": str(frame.seq)}
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -155,6 +157,6 @@ def _report(camera: CameraStatus, latest: TrackedFrame | None, viewers: int) -> 
     return CameraReport(**asdict(camera), viewers=viewers, last_frame_age_s=age_s, flags=flags)
 
 
-def _encode_jpeg(frame: TrackedFrame, overlay: bool) -> bytes:
-    image = draw_overlay(frame.image, frame.tracks) if overlay else frame.image
+def _encode_jpeg(frame: TrackedFrame, overlay: bool, regions: Regions) -> bytes:
+    image = draw_overlay(frame.image, frame.tracks, regions=regions) if overlay else frame.image
     return encode_jpeg(image, JPEG_QUALITY)

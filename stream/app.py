@@ -22,6 +22,7 @@ from stream.errors import SyncVISError
 from stream.event_hub import EventHub
 from stream.events import TrackEvents
 from stream.hub import Hub
+from stream.intake import Intake
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scene import Scene, check_labels
@@ -84,6 +85,7 @@ class Service:
             statistics,
             self.config.pipeline,
             packets=source.packets,
+            intake=Intake(camera.fps, camera.crop),
             scene=Scene.of(camera),
         )
         pipeline.hub.listen(partial(self._tell_events, pipeline, self._track_events(pipeline.scene.zones)))

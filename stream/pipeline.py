@@ -16,6 +16,7 @@ from typing import Protocol
 from stream.config import PipelineConfig
 from stream.errors import ConfigError, SyncVISError
 from stream.hub import Hub
+from stream.intake import BEYOND_FPS, Intake
 from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
 from stream.scene import Scene
@@ -71,6 +72,7 @@ class CameraPipeline:
         *,
         sink: Sink | None = None,
         packets: PacketTap | None = None,
+        intake: Intake | None = None,
         scene: Scene | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,6 +84,8 @@ class CameraPipeline:
         self._scheduler = scheduler
         self.statistics = statistics
         self._sink = sink
+        self.intake = intake or Intake()
+        """What is taken of the source's frames."""
         self.scene = scene or Scene()
         """What is made of each answered frame before it is published."""
         self._clock = clock
@@ -91,7 +95,7 @@ class CameraPipeline:
             self._windows = RollingWindows(
                 engine.window_frames,
                 stride,
-                max_gap_s=settings.max_gap_s,
+                max_gap_s=max(settings.max_gap_s, 2 * self.intake.period_s),
                 policies={
                     "gap": settings.on_gap,
                     "resize": settings.on_resize,
@@ -166,7 +170,11 @@ class CameraPipeline:
         now = self._clock()
         # The media's own time says nothing about transit; the camera's and the packet's arrival do.
         self.statistics.received(now, None if frame.clock == "media" else now - frame.captured_at_s)
-        await self._ring.put(_Received(frame, now, time.monotonic()))
+        wanted = self.intake.of(frame)
+        if wanted is None:
+            self.statistics.dropped(BEYOND_FPS)
+            return
+        await self._ring.put(_Received(wanted, now, time.monotonic()))
         self.statistics.ring_fill(self._ring.fill_ratio)
 
     async def _track(self) -> None:

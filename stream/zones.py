@@ -11,11 +11,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from stream.camera_config import Anchor, LineConfig, ZoneConfig
 from stream.geometry import Point, contains, crossing, distance_to, edges, turn
 from syncvis_online.types import Track
+
+ON_BORDER = 1e-9
+"""Of the picture's shorter side: so near to the border is on it, and inside."""
 
 HappeningKind = Literal["enter", "leave", "dwell", "cross"]
 Direction = Literal["forward", "backward"]
@@ -54,6 +57,13 @@ class LineView:
     points: tuple[Point, Point]
     forward: int
     backward: int
+
+
+class Regions(NamedTuple):
+    """All zones and lines of a camera as of now."""
+
+    zones: tuple[ZoneView, ...] = ()
+    lines: tuple[LineView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,7 @@ class ZoneWatch:
         polygon, point = sighting.scaled(self.config.polygon), sighting.anchor(self.config.anchor)
         # Only who is inside has a margin: an object that the picture's edge cuts stands on the border of a zone that
         # reaches there, and must be able to come in.
-        tolerance = self.config.margin if was_inside else 1e-9
+        tolerance = max(self.config.margin, ON_BORDER) if was_inside else ON_BORDER
         return contains(polygon, point) or distance_to(edges(polygon), point) <= tolerance
 
     def _change(self, stay: _Stay) -> Happening:
@@ -262,9 +272,9 @@ class Zones:
         """A track is gone."""
         return [happening for watch in self._all() for happening in watch.end(track_id)]
 
-    def view(self) -> tuple[tuple[ZoneView, ...], tuple[LineView, ...]]:
+    def view(self) -> Regions:
         """Each as of now."""
-        return tuple(zone.view() for zone in self.zones), tuple(line.view() for line in self.lines)
+        return Regions(tuple(zone.view() for zone in self.zones), tuple(line.view() for line in self.lines))
 
     def _all(self) -> tuple[_Watch, ...]:
         return (*self.zones, *self.lines)

@@ -32,6 +32,7 @@ from stream.webrtc.fanout import Fanout, ViewerQueue
 from stream.webrtc.passed import PassedFeed
 from stream.webrtc.rate import ceiling_bps, shared_bps
 from stream.wire import encode
+from stream.zones import Regions
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,8 @@ class _Stream:
 class OverlayFeed:
     """Encoded pictures of one camera for any number of viewers. All methods run on the event loop's thread.
 
-    `plain`: nothing is drawn; what would be is said beside each picture (`EncodedPicture.masks`).
+    `plain`: nothing is drawn; what would be is said beside each picture (`EncodedPicture.masks`). `regions` gives the
+    zones and lines as of now.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class OverlayFeed:
         *,
         stamp: bool = False,
         plain: bool = False,
+        regions: Callable[[], Regions] = Regions,
     ) -> None:
         self.origin = random.getrandbits(32)
         """The RTP timestamp of ticks 0, random as RFC 3550, section 5.1, wants it."""
@@ -110,6 +113,7 @@ class OverlayFeed:
         self._statistics = statistics
         self._stamp = stamp
         self._plain = plain
+        self._regions = regions
         self._kind: ViewerKind = "plain" if plain else "overlay"
         self._streams: dict[Codec, _Stream] = {}
         self._clock = RtpClock()
@@ -194,7 +198,8 @@ class OverlayFeed:
     async def _publish(self, frame: TrackedFrame) -> None:
         async with self._encoding:
             began = time.monotonic()
-            planes = await self._in_thread(partial(render_planes, frame, self._stamp, self._plain))
+            draw = partial(render_planes, frame, self._stamp, self._plain, self._regions())
+            planes = await self._in_thread(draw)
             now = time.monotonic()
             self._statistics.stage("overlay", now - began)
             self._last = Picture(frame, self._clock.ticks(frame.captured_at_s), now, planes)
@@ -280,7 +285,14 @@ class OverlayFeeds:
 
     def _make(self, camera: str, *, plain: bool) -> OverlayFeed:
         pipeline = self._cameras[camera]
-        return OverlayFeed(pipeline.hub, self._executor, pipeline.statistics, stamp=self._stamp, plain=plain)
+        return OverlayFeed(
+            pipeline.hub,
+            self._executor,
+            pipeline.statistics,
+            stamp=self._stamp,
+            plain=plain,
+            regions=pipeline.scene.zones.view,
+        )
 
     async def close(self) -> None:
         """End all feeds."""
@@ -290,11 +302,20 @@ class OverlayFeeds:
         )
 
 
-def render_planes(frame: TrackedFrame, stamp: bool = False, plain: bool = False) -> NDArray[np.uint8]:
+def render_planes(
+    frame: TrackedFrame,
+    stamp: bool = False,
+    plain: bool = False,
+    regions: Regions = Regions(),  # noqa: B008  # immutable
+) -> NDArray[np.uint8]:
     """The frame's overlay, or its `plain` picture, as I420 planes, shape (3 H / 2, W), cut to even H and W.
 
     For a worker thread.
     """
-    shown = draw_overlay(frame.image, () if plain else frame.tracks, stamp=frame.seq if stamp else None)
+    number = frame.seq if stamp else None
+    if plain:
+        shown = draw_overlay(frame.image, (), stamp=number)
+    else:
+        shown = draw_overlay(frame.image, frame.tracks, stamp=number, regions=regions)
     height, width = shown.shape[0] & ~1, shown.shape[1] & ~1
     return np.asarray(cv2.cvtColor(shown[:height, :width], cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
