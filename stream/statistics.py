@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from prometheus_client import CollectorRegistry
+
 from stream.events import TrackEvent
 from stream.metrics import Metrics
 from stream.types import Clock, TrackedFrame
@@ -213,8 +215,9 @@ class CameraStatistics:
         self._metrics.out_of_slots.labels(self.camera).inc(frames)
 
     def remove(self) -> None:
-        """The camera is gone: its series go too."""
-        self._metrics.remove_camera(self.camera)
+        """The camera is gone: its series go too. What its viewers still tell as they leave makes no new ones."""
+        metrics, self._metrics = self._metrics, Metrics(CollectorRegistry())
+        metrics.remove_camera(self.camera)
 
     def status(self) -> CameraStatus:
         """All of it, as of now."""

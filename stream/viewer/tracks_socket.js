@@ -26,6 +26,14 @@ export class TracksSocket {
     this.#connect();
   }
 
+  leave() {
+    clearTimeout(this.#retry);
+    const socket = this.#socket;
+    this.#socket = null;
+    this.open = false;
+    socket?.close();
+  }
+
   #connect() {
     clearTimeout(this.#retry);
     this.#socket?.close();

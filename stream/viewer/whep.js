@@ -3,6 +3,8 @@
 import { Backoff } from "./retry.js";
 
 const DISCONNECTED_MS = 3000;
+const UNREACHABLE_MS = 5000; // an answered offer that has not connected by then finds no way for UDP
+const UNREACHABLE_RETRY_MS = 30000;
 
 // Link: <turn:host>; rel="ice-server"; username="..."; credential="..." (RFC 9725, section 4.6).
 function iceServersOf(links) {
@@ -25,6 +27,9 @@ export class WhepPlayer {
   #backoff = new Backoff();
   #generation = 0;
   #onMasks;
+  #onPlaying;
+  #onUnreachable;
+  #connecting = null;
 
   // Whether the server sends masks beside the picture instead of drawing them into it; counts from the next start.
   masksAsData = false;
@@ -32,10 +37,13 @@ export class WhepPlayer {
   // state: "connecting" | "playing" | "retrying"
   state = "connecting";
 
-  // onMasks(data): a message about one of the pictures (docs/masks.md).
-  constructor(video, onMasks) {
+  // onMasks(data): a message about one of the pictures (docs/masks.md). onPlaying(): the picture comes.
+  // onUnreachable(): the server answers, but no picture gets through; tried again by itself, less often.
+  constructor(video, { onMasks, onPlaying, onUnreachable }) {
     this.#video = video;
     this.#onMasks = onMasks;
+    this.#onPlaying = onPlaying;
+    this.#onUnreachable = onUnreachable;
     addEventListener("pagehide", () => this.stop());
   }
 
@@ -54,6 +62,7 @@ export class WhepPlayer {
   stop() {
     this.#generation += 1;
     clearTimeout(this.#retry);
+    clearTimeout(this.#connecting);
     this.#peer?.close();
     this.#peer = null;
     if (this.#session) fetch(this.#session, { method: "DELETE", keepalive: true }).catch(() => {});
@@ -85,6 +94,8 @@ export class WhepPlayer {
       if (iceServers.length) peer.setConfiguration({ ...peer.getConfiguration(), iceServers });
       await peer.setLocalDescription(offer);
       await peer.setRemoteDescription({ type: "answer", sdp: answer });
+      if (generation !== this.#generation || peer.connectionState === "connected") return;
+      this.#connecting = setTimeout(() => this.#giveUp(), UNREACHABLE_MS);
     } catch (error) {
       if (generation === this.#generation) this.#again(error.retryAfterMs);
     }
@@ -119,13 +130,22 @@ export class WhepPlayer {
     if (generation !== this.#generation) return;
     clearTimeout(this.#retry);
     if (peer.connectionState === "connected") {
+      clearTimeout(this.#connecting);
       this.state = "playing";
       this.#backoff.reset();
+      this.#onPlaying();
+    } else if (peer.connectionState === "failed" && this.state !== "playing") {
+      this.#giveUp();
     } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
       this.#again();
     } else if (peer.connectionState === "disconnected") {
       this.#retry = setTimeout(() => this.#again(), DISCONNECTED_MS);
     }
+  }
+
+  #giveUp() {
+    this.#again(UNREACHABLE_RETRY_MS);
+    this.#onUnreachable();
   }
 
   #again(afterMs) {

@@ -12,8 +12,8 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import SessionDescription
 
 from stream.webrtc.encoder import Codec
-from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.feedback import listen
+from stream.webrtc.feeds import OverlayFeeds
 from stream.webrtc.mask_outlet import MaskOutlet
 from stream.webrtc.offer import OfferError
 from stream.webrtc.profiles import Narrowed, narrow
@@ -53,13 +53,15 @@ class Viewing:
         self.track.stop()
 
 
-def viewing_as_data(feeds: OverlayFeeds, camera: str, offer: str) -> tuple[Viewing, Narrowed | None]:
+def viewing_as_data(all_feeds: OverlayFeeds, camera: str, offer: str) -> tuple[Viewing, Narrowed | None]:
     """A camera's picture with the masks beside it: its own packets and the offer that fits them, where the peer can be
     given these. Raises KeyError when there is no such camera.
     """
-    passed, dropped = feeds.passed(camera), feeds.on_masks_dropped(camera)
-    narrowed = None if passed.profile is None else narrow(offer, passed.profile)
-    return Viewing(feeds.plain(camera) if narrowed is None else passed, dropped), narrowed
+    feeds = all_feeds.of(camera)
+    profile = feeds.passed.profile
+    narrowed = None if profile is None else narrow(offer, profile)
+    feed = feeds.plain if narrowed is None else feeds.passed
+    return Viewing(feed, feeds.camera.statistics.masks_dropped), narrowed
 
 
 def codec_preferences() -> list[RTCRtpCodecCapability]:

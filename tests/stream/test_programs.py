@@ -170,7 +170,7 @@ async def test_events_come_by_socket_and_stream_and_go_on_where_they_ended(
 
 async def test_what_is_sent_is_as_the_published_schemas_say(service: Service, address: str) -> None:
     published(service, 1)
-    published(service, 2, flags=("cut",))
+    published(service, 2, flags=("cut",), stages_s={"queue": 0.002})
     async with httpx.AsyncClient() as http:
         for name, path in (("tracks", "/api/tracks"), ("events", "/api/events")):
             answer = await http.get(f"{address}/api/schema/{name}.json")
