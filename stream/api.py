@@ -39,6 +39,13 @@ class LatencyReport(BaseModel):
     p99: float
 
 
+class GlassReport(BaseModel):
+    """Capture to a viewer's screen over the last seconds, milliseconds (docs/latency.md)."""
+
+    p50: float
+    p95: float
+
+
 class CameraReport(BaseModel):
     """One camera as of now. Counts are since the start."""
 
@@ -58,6 +65,12 @@ class CameraReport(BaseModel):
     last_error: str | None
     state: str = Field(
         description="up, away, or waiting for publisher (of a camera that is published by WHIP)"
+    )
+    stages_ms: Mapping[str, float] = Field(
+        default={}, description="median time in each stage over the last seconds, milliseconds"
+    )
+    glass_ms: GlassReport | None = Field(
+        default=None, description="null while no viewer says when it shows pictures"
     )
     flags: tuple[str, ...] = Field(
         default=(), description='of its newest frame, e.g. "stale" while the picture is frozen'

@@ -12,7 +12,6 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from urllib.parse import urlsplit
 
 from stream.errors import ConfigError, SourceForbidden, SourceUnavailable
 from stream.sources.admitted import Admit
@@ -72,9 +71,11 @@ class CameraHosts:
 
     async def check(self, url: str) -> None:
         """Raises SourceForbidden where a camera's host is not allowed, SourceUnavailable where it has no address."""
+        if parse_address(url).kind != "rtsp":
+            return
         found = _URL.fullmatch(url)
         if found is None:
-            return
+            raise SourceForbidden(f"source '{mask_url(url)}' is not plain")
         host = found[1].strip("[]").rstrip(".").lower()
         if any(host == name or (name.startswith(".") and host.endswith(name)) for name in self._names):
             return
@@ -91,7 +92,7 @@ class CameraHosts:
         async def ask() -> None:
             await self.check(url)
 
-        return ask if urlsplit(url).scheme.lower() in ("rtsp", "rtsps") else None
+        return ask if parse_address(url).kind == "rtsp" else None
 
     def _allow(self, rule: str, networks: list[Network]) -> None:
         try:

@@ -90,7 +90,7 @@ class _Outlets:
         self.pictures = PictureFeeds(service.cameras, self.executor)
         limits = options.limits
         self.sessions = Sessions(
-            lambda camera: Viewing(self.feeds[camera]),
+            lambda camera: Viewing(self.feeds[camera], service.cameras[camera].statistics),
             most=limits.viewers,
             connect_timeout_s=limits.connect_timeout_s,
             ice=options.ice,

@@ -45,12 +45,14 @@ class Picture:
     """One picture, ready for a video encoder.
 
     `frame`: what it shows; `planes` is I420 in one array of shape (3 H / 2, W), H and W even, never written to; `ticks`
-    is its time in 1/90000 s from the feed's start and grows with every picture; `drawn_at_s` is on the monotonic clock.
+    is its time in 1/90000 s from the feed's start and grows with every picture; `drawn_at_s` is on the monotonic clock;
+    `fresh`: it was not shown before.
     """
 
     frame: TrackedFrame
     ticks: int
     drawn_at_s: float
+    fresh: bool
     planes: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
@@ -189,18 +191,18 @@ class OverlayFeed:
         """Draw and encode until the hub closes or nobody watches."""
         async with self._hub.subscribe() as frames:
             if self._hub.latest is not None:
-                await self._publish(self._hub.latest)
+                await self._publish(self._hub.latest, fresh=False)
             async for frame in frames:
                 await self._publish(frame)
 
-    async def _publish(self, frame: TrackedFrame) -> None:
+    async def _publish(self, frame: TrackedFrame, *, fresh: bool = True) -> None:
         async with self._encoding:
             began = time.monotonic()
             draw = partial(render_planes, frame, self._stamp, self._plain, self._regions())
             planes = await self._in_thread(draw)
             now = time.monotonic()
             self._statistics.stage("overlay", now - began)
-            self._last = Picture(frame, self._clock.ticks(frame.captured_at_s), now, planes)
+            self._last = Picture(frame, self._clock.ticks(frame.captured_at_s), now, fresh, planes)
             self._drawn.set()
             for stream in tuple(self._streams.values()):
                 await self._encode(stream, self._last)
@@ -215,7 +217,7 @@ class OverlayFeed:
                 if self._last is not None and stream.keyframe_due:
                     now = time.monotonic()
                     ticks = self._clock.between(now - self._last.drawn_at_s)
-                    self._last = replace(self._last, ticks=ticks, drawn_at_s=now)
+                    self._last = replace(self._last, ticks=ticks, drawn_at_s=now, fresh=False)
                     await self._encode(stream, self._last)
 
     async def _encode(self, stream: _Stream, picture: Picture) -> None:
@@ -228,6 +230,8 @@ class OverlayFeed:
         )
         encoded = await self._in_thread(partial(work, bps=stream.rate(picture, fps), fps=fps))
         self._statistics.encoded(stream.encoder.codec, encoded.keyframe, time.monotonic() - began)
+        if picture.fresh and picture.frame.clock != "media":
+            encoded = replace(encoded, captured_at_s=picture.frame.captured_at_s)
         if self._plain:
             rtp_timestamp = (self.origin + picture.ticks) & 0xFFFFFFFF
             masks = MaskText(encode(picture.frame, rtp_timestamp), rtp_timestamp)
