@@ -77,6 +77,8 @@ async def running(
         app = create_app(service, options, roster)
         async with service, serving(app) as (_, address):
             await roster.restore()
-            async with httpx.AsyncClient(base_url=address, headers=AS_ADMIN) as http:
+            # No connection is kept: tests count them.
+            limits = httpx.Limits(max_keepalive_connections=0)
+            async with httpx.AsyncClient(base_url=address, headers=AS_ADMIN, limits=limits) as http:
                 yield Running(app, service, roster, http, address)
             await service.close()

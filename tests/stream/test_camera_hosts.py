@@ -82,7 +82,7 @@ async def test_cameras_of_a_private_network_are_allowed(url: str) -> None:
         ),
         *(
             "rtsp://192.0.2.1?x",
-                "rtsp://192.0.2.1\n/x",
+            "rtsp://192.0.2.1\n/x",
             "rtsp://[::1",
             "rtsp:///x",
             "rtsp://",
