@@ -14,7 +14,7 @@ from stream.config import parse_config
 from stream.server import create_app
 from stream.types import EngineAnswer, Window
 from tests.browser.conftest import chromium
-from tests.browser.pages import Complaints, collect_pictures, wait_for_state
+from tests.browser.pages import Complaints, collect_pictures
 from tests.browser.test_viewer_controls import CHROMA, INSIDE, click_at, dog_and_car
 from tests.browser.test_viewer_page import SCREENS
 from tests.stream.viewer_frames import make_service, publishing, serving, until
