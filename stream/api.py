@@ -17,11 +17,11 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from stream.app import WAITING, CameraPipeline, CameraStatus, Service
+from stream.app import WAITING, CameraPipeline, Service
 from stream.overlay import draw_overlay
 from stream.pictures import encode_jpeg
 from stream.types import TrackedFrame
-from stream.webrtc.feed import OverlayFeeds
+from stream.webrtc.feeds import OverlayFeeds
 from stream.zones import Regions
 
 JPEG_QUALITY = 90
@@ -37,6 +37,13 @@ class LatencyReport(BaseModel):
     p50: float
     p95: float
     p99: float
+
+
+class GlassReport(BaseModel):
+    """Capture to a viewer's screen over the last seconds, milliseconds (docs/latency.md)."""
+
+    p50: float
+    p95: float
 
 
 class CameraReport(BaseModel):
@@ -58,6 +65,12 @@ class CameraReport(BaseModel):
     last_error: str | None
     state: str = Field(
         description="up, away, or waiting for publisher (of a camera that is published by WHIP)"
+    )
+    stages_ms: Mapping[str, float] = Field(
+        default={}, description="median time in each stage over the last seconds, milliseconds"
+    )
+    glass_ms: GlassReport | None = Field(
+        default=None, description="null while no viewer says when it shows pictures"
     )
     flags: tuple[str, ...] = Field(
         default=(), description='of its newest frame, e.g. "stale" while the picture is frozen'
@@ -110,16 +123,13 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
         except KeyError as error:
             raise HTTPException(status.HTTP_404_NOT_FOUND, "no such camera") from error
 
-    def report(camera: CameraPipeline) -> CameraReport:
-        return _report(camera.status(), camera.hub.latest, feeds.viewers(camera.name))
-
     @router.get("", summary="All cameras, in the order of the config")
     async def cameras() -> list[CameraReport]:
-        return [report(camera) for camera in service.cameras.values()]
+        return [report_of(camera, feeds) for camera in service.cameras.values()]
 
     @router.get("/{camera}", summary="One camera", responses=NO_CAMERA)
     async def one_camera(camera: str) -> CameraReport:
-        return report(find(camera))
+        return report_of(find(camera), feeds)
 
     @router.get(
         "/{camera}/snapshot.jpg",
@@ -151,10 +161,13 @@ def latest_frame(camera: CameraPipeline) -> TrackedFrame:
     return frame
 
 
-def _report(camera: CameraStatus, latest: TrackedFrame | None, viewers: int) -> CameraReport:
+def report_of(camera: CameraPipeline, feeds: OverlayFeeds) -> CameraReport:
+    """A camera as of now."""
+    now, latest = camera.status(), camera.hub.latest
     age_s = None if latest is None else max(0.0, time.time() - latest.published_at_s)
     flags = () if latest is None else latest.flags
-    return CameraReport(**asdict(camera), viewers=viewers, last_frame_age_s=age_s, flags=flags)
+    viewers = feeds.viewers(camera.name)
+    return CameraReport(**asdict(now), viewers=viewers, last_frame_age_s=age_s, flags=flags)
 
 
 def _encode_jpeg(frame: TrackedFrame, overlay: bool, regions: Regions) -> bytes:

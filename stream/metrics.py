@@ -22,6 +22,9 @@ engine's thread, the engine's own stages, and handing out; while somebody watche
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
 """5 ms to 5 s with an edge on the objective: 100 ms from capture to publication."""
 
+GLASS_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.5, 5.0, 10.0)
+CLOCK_ERROR_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+
 DWELL_BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 """From who passes by to who stays for an hour."""
 
@@ -112,6 +115,23 @@ class Metrics:
             "Time from capture to publication of a frame; clock says whose capture time it is.",
             ("camera", "clock"),
         )
+        self.capture_to_glass = histogram(
+            "capture_to_glass_seconds",
+            "Time from capture to the moment at which a viewer says that it showed the picture.",
+            camera,
+            GLASS_BUCKETS_S,
+        )
+        self.glass_clock_error = histogram(
+            "glass_clock_error_seconds",
+            "By how much those times may be wrong: half of the way to the viewer and back.",
+            camera,
+            CLOCK_ERROR_BUCKETS_S,
+        )
+        self.glass_refused = counter(
+            "glass_reports_refused",
+            "What viewers said of when they showed pictures that was not believed.",
+            ("camera", "reason"),
+        )
         build = Gauge(
             "syncvis_build_info", "1, with the version as a label.", ("version",), registry=registry
         )
@@ -150,6 +170,7 @@ class Metrics:
         """Remove all series of a camera. Nothing happens when there are none."""
         apart = (
             *(self.dropped, self.reconnects, self.last_frame, self.capture_to_publish),
+            *(self.capture_to_glass, self.glass_clock_error, self.glass_refused),
             *(self.encoded, self.keyframes, self.passed, self.track_events),
             *(self.zone_inside, self.zone_enters, self.line_crossings, self.zone_dwell),
         )

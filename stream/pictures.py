@@ -160,7 +160,7 @@ class PictureFeed:
 
 
 class PictureFeeds:
-    """The feeds of each camera, made when first asked for and forgotten with the camera."""
+    """The feeds of each camera, made when first asked for and forgotten with the camera. A `CameraWatcher`."""
 
     def __init__(self, cameras: Mapping[str, CameraPipeline], executor: Executor) -> None:
         self._cameras, self._executor = cameras, executor
@@ -174,6 +174,13 @@ class PictureFeeds:
         if feed is None or feed.camera is not pipeline:  # another camera may have come under an old name
             feed = self._feeds[key] = PictureFeed(pipeline, self._executor, size, masks)
         return feed.join()
+
+    def came(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`."""
+
+    def went(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`; its feeds end with its hub."""
+        self._feeds = {key: feed for key, feed in self._feeds.items() if feed.camera is not camera}
 
     async def close(self) -> None:
         """End all."""

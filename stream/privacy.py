@@ -34,17 +34,17 @@ class Blur:
     """
 
     def __init__(self, labels: Collection[str] = ()) -> None:
-        self._labels = frozenset(labels)
+        self.labels = frozenset(labels)
         self._hidden: frozenset[int] = frozenset()
 
     @property
     def any(self) -> bool:
         """Whether there is anything to hide."""
-        return bool(self._labels)
+        return bool(self.labels)
 
     def of(self, frame: TrackedFrame) -> TrackedFrame:
         """The frame with another picture, where something on it is to be hidden."""
-        hidden = [t for t in frame.tracks if t.label in self._labels or t.track_id in self._hidden]
+        hidden = [t for t in frame.tracks if t.label in self.labels or t.track_id in self._hidden]
         self._hidden = frozenset(track.track_id for track in hidden)
         if not hidden:
             return frame

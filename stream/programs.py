@@ -16,7 +16,7 @@ from stream.access import Access
 from stream.api import NO_CAMERA, NO_PICTURE, Responses, latest_frame
 from stream.app import Service
 from stream.events import TrackEvent
-from stream.feeds import EventFeed, Feed, FrameFeed, WireEncoder
+from stream.feeds import Encoders, EventFeed, Feed, FrameFeed
 from stream.selection import (
     Selection,
     events_of_all_cameras,
@@ -51,7 +51,7 @@ class Feeds:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._encoders = {name: WireEncoder() for name in service.cameras}
+        self._encoders = Encoders()
 
     def known(self, selection: Selection) -> bool:
         """Whether all cameras that it names are there."""
@@ -65,12 +65,11 @@ class Feeds:
 
     def frames(self, selection: Selection) -> Feed:
         """The frames of the cameras that are wanted."""
-        hubs = [self._service.hub(name) for name in self._service.cameras if selection.wants_camera(name)]
-        return FrameFeed(hubs, self._encoders, selection)
+        return FrameFeed(self._service.cameras, self._encoders, selection)
 
     def events(self, selection: Selection, after: int | None = None) -> Feed:
         """The events that are wanted."""
-        return EventFeed(self._service.events, selection, after)
+        return EventFeed(self._service.cameras, self._service.events, selection, after)
 
 
 def schema_of(name: str) -> dict[str, Any]:

@@ -45,8 +45,8 @@ export class LivePicture {
       onUnreachable: () => this.#onUnreachable(),
     });
     this.#pictures = new PictureSocket((image, frame) => this.#onSocketPicture(image, frame));
-    video.requestVideoFrameCallback(() => this.#onVideoPicture());
-    painter.canvas.addEventListener("drawn", () => this.#onDrawn());
+    video.requestVideoFrameCallback((now, picture) => this.#onVideoPicture(picture));
+    painter.canvas.addEventListener("drawn", ({ detail }) => this.#onDrawn(detail));
   }
 
   get mode() {
@@ -170,13 +170,18 @@ export class LivePicture {
     this.#painter.paint(image, { width, height }, frame);
   }
 
-  #onVideoPicture() {
-    this.#video.requestVideoFrameCallback(() => this.#onVideoPicture());
+  #onVideoPicture({ rtpTimestamp, expectedDisplayTime }) {
+    this.#video.requestVideoFrameCallback((now, picture) => this.#onVideoPicture(picture));
+    if (this.mode === "overlay") this.#player.glass.shown(rtpTimestamp, expectedDisplayTime);
     if (this.#painter.hidden) this.#shown();
   }
 
-  #onDrawn() {
+  #onDrawn(frame) {
     this.drawnAt = performance.now();
+    // The canvas is on the screen with the page's next picture.
+    if (this.mode === "data") {
+      requestAnimationFrame((now) => this.#player.glass.shown(frame.rtp_timestamp, Math.max(now, this.drawnAt)));
+    }
     this.#shown();
   }
 

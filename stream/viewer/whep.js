@@ -1,5 +1,6 @@
 // The picture: a WHEP client that keeps one <video> playing and comes back by itself.
 
+import { GlassReporter } from "./glass.js";
 import { Backoff } from "./retry.js";
 
 const DISCONNECTED_MS = 3000;
@@ -34,6 +35,9 @@ export class WhepPlayer {
 
   // Whether the server sends masks beside the picture instead of drawing them into it; counts from the next start.
   masksAsData = false;
+
+  // Told when pictures are shown, it tells the server.
+  glass = new GlassReporter();
 
   // state: "connecting" | "playing" | "retrying"
   state = "connecting";
@@ -90,6 +94,7 @@ export class WhepPlayer {
         if (generation === this.#generation) this.#onMasks(data);
       };
     }
+    this.glass.open(peer);
     peer.ontrack = ({ track }) => this.#show(track);
     peer.onconnectionstatechange = () => this.#follow(peer, generation);
     try {

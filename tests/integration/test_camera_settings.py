@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from websockets.asyncio.client import connect
 
 from stream.app import Service
 from stream.config import parse_config
@@ -76,14 +78,26 @@ class Watched:
     async def snapshot(self, overlay: bool) -> Image:
         answer = await self.http.get(f"/api/cameras/cam/snapshot.jpg?overlay={str(overlay).lower()}")
         assert answer.status_code == 200
-        decoded = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
-        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+        return decoded(answer.content)
+
+    async def by_socket(self, masks: str) -> Image:
+        """A picture as it comes by WebSocket."""
+        base = str(self.http.base_url).rstrip("/")
+        async with connect(f"ws{base[4:]}/api/cameras/cam/pictures?masks={masks}") as socket:
+            while not isinstance(message := await socket.recv(), bytes):
+                pass
+        return decoded(message)
 
     async def seen(self, masks: str, count: int = 3) -> list[Image]:
         """Pictures as a WHEP viewer decodes them."""
         async with DataViewer(self.http) as viewer:
             assert (await viewer.watch(masks)).status_code == 201
             return [await viewer.picture() for _ in range(count)]
+
+
+def decoded(jpeg: bytes) -> Image:
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    return np.asarray(picture, np.uint8)
 
 
 @asynccontextmanager
@@ -105,6 +119,8 @@ async def every_way(watching: Watched) -> dict[str, Image]:
     return {
         "snapshot": await watching.snapshot(overlay=False),
         "snapshot with overlay": await watching.snapshot(overlay=True),
+        "pictures": await watching.by_socket("overlay"),
+        "pictures as data": await watching.by_socket("data"),
         "overlay": (await watching.seen("overlay"))[-1],
         "data": (await watching.seen("data"))[-1],
     }
@@ -137,6 +153,23 @@ async def test_a_picture_that_is_not_answered_yet_is_not_shown(rtsp_server: Rtsp
             assert (await viewer.watch("data")).status_code == 409
         watching.engine.go_on.set()
         await until(lambda: camera.hub.latest is not None)
+
+
+async def test_from_when_somebody_has_to_be_hidden_nobody_is_shown_what_was_before(
+    rtsp_server: RtspServer,
+) -> None:
+    async with watched(rtsp_server, blur=[]) as watching:
+        await until(lambda: watching.service.hub("cam").latest is not None)
+        assert detail(await watching.snapshot(overlay=False)) > 40
+        watching.engine.go_on.clear()  # so that no newer picture can take the place of the last one
+        settings = watching.service.cameras.settings("cam").model_copy(update={"blur": ("person",)})
+        changing = asyncio.create_task(watching.service.cameras.change("cam", settings))
+        await until(lambda: watching.service.cameras["cam"].scene.blur.any)
+        assert (await watching.http.get("/api/cameras/cam/snapshot.jpg")).status_code in (404, 503)
+        watching.engine.go_on.set()
+        assert await changing, "it is opened anew"
+        for way, picture in (await every_way(watching)).items():
+            assert detail(picture) < 20, way
 
 
 async def test_every_way_of_watching_shows_the_part_that_is_kept(rtsp_server: RtspServer) -> None:
