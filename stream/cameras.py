@@ -269,8 +269,8 @@ class Cameras(Mapping[str, CameraPipeline]):
 
 
 def _needs_new_connection(old: CameraConfig, new: CameraConfig) -> bool:
-    """Whether anything differs that a running camera cannot take over. What viewers are sent untouched may not go on
-    where it has to be blurred from now on.
+    """Whether anything differs that a running camera cannot take over. Where more has to be hidden from now on, no
+    picture may go on being shown that was published before, or that viewers are sent untouched.
     """
-    apart = old.as_sent != new.as_sent
-    return apart or old.model_dump(exclude=SCENE_KEYS) != new.model_dump(exclude=SCENE_KEYS)
+    apart = old.as_sent != new.as_sent or set(new.blur) - set(old.blur)
+    return bool(apart) or old.model_dump(exclude=SCENE_KEYS) != new.model_dump(exclude=SCENE_KEYS)

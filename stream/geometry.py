@@ -6,7 +6,7 @@ Pure. Points are (x, y) in one unit for both axes; y grows downwards, as in pict
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
 Point = tuple[float, float]
@@ -23,21 +23,6 @@ def turn(origin: Point, a: Point, b: Point) -> float:
     sees it in a picture.
     """
     return (a[0] - origin[0]) * (b[1] - origin[1]) - (a[1] - origin[1]) * (b[0] - origin[0])
-
-
-def contains(polygon: Polygon, point: Point) -> bool:
-    """Whether a point lies inside (even-odd rule). Points on the border are either; see `distance_to`."""
-    x, y = point
-    inside = False
-    for (x0, y0), (x1, y1) in edges(polygon):
-        if (y0 > y) != (y1 > y) and x < x0 + (y - y0) / (y1 - y0) * (x1 - x0):
-            inside = not inside
-    return inside
-
-
-def distance_to(sides: Iterable[tuple[Point, Point]], point: Point) -> float:
-    """The distance from a point to the nearest of the segments."""
-    return min(_distance(a, b, point) for a, b in sides)
 
 
 def _distance(a: Point, b: Point, point: Point) -> float:

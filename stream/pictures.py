@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Size = Literal["small", "full"]
 Masks = Literal["overlay", "data"]
 
-WIDEST = {"small": 320, "full": 1280}
+WIDEST = {"small": 480, "full": 1280}
 """Pixels; a picture that is wider is made smaller."""
 PERIOD_S = {"small": 0.2, "full": 1 / 15}
 """From one picture to the next at least."""

@@ -34,7 +34,8 @@ class Scene:
 
     def reconfigure(self, camera: CameraConfig) -> None:
         """From the next frame on as these settings say. Zones and lines that stay as they were go on counting."""
-        self.blur = Blur(camera.blur)
+        if self.blur.labels != set(camera.blur):  # else who is hidden by its id stays so
+            self.blur = Blur(camera.blur)
         self.tracks = TrackFilter(camera.labels, camera.ignore, camera.min_score)
         self.zones.reconfigure(camera.zones, camera.lines)
 

@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from stream.camera_config import Anchor, LineConfig, ZoneConfig
-from stream.geometry import Point, contains, crossing, distance_to, edges, turn
+from stream.geometry import Point, crossing, turn
 from syncvis_online.types import Track
 
-ON_BORDER = 1e-9
+ON_BORDER = 1e-5
 """Of the picture's shorter side: so near to the border is on it, and inside."""
 
 HappeningKind = Literal["enter", "leave", "dwell", "cross"]
@@ -96,6 +100,11 @@ def _scaled(points: tuple[Point, ...], size: tuple[int, int]) -> tuple[Point, ..
     return tuple((x * size[0] / unit, y * size[1] / unit) for x, y in points)
 
 
+@lru_cache(maxsize=1024)
+def _contour(polygon: tuple[Point, ...], size: tuple[int, int]) -> NDArray[np.float32]:
+    return np.array(_scaled(polygon, size), np.float32)
+
+
 @dataclass(slots=True)
 class _Stay:
     """One track at one zone. `changed_at_s`: since when it is on the other side than what was told."""
@@ -146,11 +155,11 @@ class ZoneWatch:
     def _holds(self, sighting: Sighting, was_inside: bool) -> bool:
         if self.config.labels and sighting.track.label not in self.config.labels:
             return False
-        polygon, point = sighting.scaled(self.config.polygon), sighting.anchor(self.config.anchor)
+        polygon, point = _contour(self.config.polygon, sighting.size), sighting.anchor(self.config.anchor)
         # Only who is inside has a margin: an object that the picture's edge cuts stands on the border of a zone that
         # reaches there, and must be able to come in.
         tolerance = max(self.config.margin, ON_BORDER) if was_inside else ON_BORDER
-        return contains(polygon, point) or distance_to(edges(polygon), point) <= tolerance
+        return cv2.pointPolygonTest(polygon, point, True) >= -tolerance
 
     def _change(self, stay: _Stay) -> Happening:
         """It is on the other side, since `changed_at_s`."""

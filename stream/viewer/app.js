@@ -70,8 +70,10 @@ const socket = new TracksSocket({
 });
 
 const tiles = new CameraTiles($("cameras"), (name) => {
-  showGrid(false);
-  cameras.choose(name);
+  if (tiles.grid) {
+    cameras.chosen = name;
+    showGrid(false);
+  } else cameras.choose(name);
 });
 const cameras = new Cameras({ onChoose: watch, onReport: drawReport, onDenied: () => signIn.ask() });
 const signIn = new SignIn($("sign-in"), () => cameras.refresh().then(() => watch(cameras.chosen)));
@@ -129,7 +131,11 @@ function showGrid(grid) {
 
 function follow(track) {
   if (track === null || track.id === life.id) life.leave();
-  else life.follow(cameras.chosen, track);
+  else {
+    life.follow(cameras.chosen, track, newest);
+    if (painter.hidden) life.look(video, newest, newest);
+    else life.look(painter.canvas, newest, painter.painted ?? newest);
+  }
 }
 
 function onDisplay(name) {

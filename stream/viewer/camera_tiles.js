@@ -5,6 +5,7 @@ import { stateOf } from "./cameras.js";
 import { PictureSocket } from "./picture_socket.js";
 
 const THUMBNAIL_MS = 6000;
+const WIDTH = 480; // pixels, of what is kept of a picture
 
 export class CameraTiles {
   #nav;
@@ -49,6 +50,7 @@ export class CameraTiles {
       const still = !this.#grid && thumbnails && camera.up && camera.last_frame_age_s !== null;
       if (still) this.#fetchThumbnail(tile, camera.name);
     }
+    this.#nav.dataset.columns = String(cameras.list.length < 5 ? 2 : cameras.list.length < 10 ? 3 : 4);
     this.#reachable(cameras);
   }
 
@@ -130,7 +132,7 @@ function newTile(name) {
   button.className = "card";
   button.dataset.camera = name;
   const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: 320, height: 180 });
+  Object.assign(canvas, { width: WIDTH, height: (9 * WIDTH) / 16 });
   canvas.setAttribute("aria-hidden", "true");
   const row = document.createElement("div");
   const title = document.createElement("b");
@@ -138,11 +140,12 @@ function newTile(name) {
   const state = document.createElement("em");
   const objects = document.createElement("span");
   row.append(document.createElement("i"), title, state);
-  button.append(canvas, row, objects);
-  return { button, canvas, state, objects, socket: null, inView: false };
+  const why = document.createElement("small");
+  button.append(canvas, row, objects, why);
+  return { button, canvas, state, objects, why, socket: null, inView: false };
 }
 
-function drawTile({ button, state, objects }, camera, chosen) {
+function drawTile({ button, state, objects, why }, camera, chosen) {
   const [word, text] = stateOf(camera);
   const count = camera.active_tracks;
   const inView = `${count} ${count === 1 ? "object" : "objects"} in view`;
@@ -151,12 +154,13 @@ function drawTile({ button, state, objects }, camera, chosen) {
   button.setAttribute("aria-label", `Watch ${camera.name}: ${text}${camera.up ? `, ${inView}` : ""}`);
   button.title = camera.up ? inView : camera.last_error ?? camera.state;
   state.textContent = text;
+  why.textContent = camera.up ? "" : camera.last_error ?? "";
   objects.hidden = !camera.up;
   objects.textContent = String(count);
 }
 
 function drawPicture(canvas, image) {
-  const [width, height] = [320, Math.round((320 * image.height) / image.width)];
+  const [width, height] = [WIDTH, Math.round((WIDTH * image.height) / image.width)];
   if (canvas.height !== height) Object.assign(canvas, { width, height });
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   canvas.dataset.pictures = String(Number(canvas.dataset.pictures ?? 0) + 1);

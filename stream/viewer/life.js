@@ -22,7 +22,7 @@ export class Life {
   #id = null;
   #track = null;
   #seenAt_s = 0; // captured time of the frame on which it was seen last
-  #firstAt_s = null;
+  #firstAt_s = 0;
   #thumbnailAt = -Infinity;
   #poll = null;
   #onChange;
@@ -38,12 +38,14 @@ export class Life {
     return this.#id;
   }
 
-  follow(camera, track) {
+  // `frame`: on which the track is.
+  follow(camera, track, frame) {
     if (track.id === this.#id) return;
     Object.assign(this.#part("thumbnail"), { width: 0, height: 0 });
     this.#camera = camera;
     this.#id = track.id;
-    this.#firstAt_s = null;
+    this.#seenAt_s = frame.captured_at_s;
+    this.#firstAt_s = frame.captured_at_s - track.age_s;
     this.#thumbnailAt = -Infinity;
     this.#root.hidden = false;
     this.#root.style.setProperty("--color", track.color);
@@ -65,10 +67,7 @@ export class Life {
   update(frame) {
     if (this.#id === null) return;
     const track = frame.tracks.find(({ id }) => id === this.#id);
-    if (track?.state === "confirmed") {
-      this.#seenAt_s = frame.captured_at_s;
-      this.#firstAt_s ??= frame.captured_at_s - track.age_s;
-    }
+    if (track?.state === "confirmed") this.#seenAt_s = frame.captured_at_s;
     this.#draw(track ?? this.#track, track ? track.state : "gone");
   }
 
@@ -89,9 +88,9 @@ export class Life {
     this.#track = track;
     this.#root.dataset.state = state;
     this.#text("title", `${track.label} #${track.id}`);
-    this.#text("state", { confirmed: "In view", tentative: "New", lost: "Lost from view", gone: "Gone" }[state] ?? state);
-    this.#text("first", this.#firstAt_s === null ? "–" : time(this.#firstAt_s));
-    this.#text("duration", this.#firstAt_s === null ? "–" : duration(this.#seenAt_s - this.#firstAt_s));
+    this.#text("state", { confirmed: "In view", tentative: "New", lost: "Lost from view", gone: "Not in view" }[state] ?? state);
+    this.#text("first", time(this.#firstAt_s));
+    this.#text("duration", duration(this.#seenAt_s - this.#firstAt_s));
     this.#text("score", `${Math.round(100 * track.score)}%`);
     const [x0, y0, x1, y1] = track.box;
     this.#text("size", `${Math.round(x1 - x0)} × ${Math.round(y1 - y0)} px`);

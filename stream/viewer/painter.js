@@ -4,6 +4,7 @@
 import { covers, drawMask, rgbOf } from "./mask_pixels.js";
 
 const FAINT = 0.3; // of the usual opacity, for all others while one object is followed
+const COMPACT = 560; // pixels of the screen: on a smaller picture tags are short
 const FINEST = 2; // canvas pixels a picture's pixel, where the picture is small and shown large
 
 export class Painter {
@@ -13,6 +14,7 @@ export class Painter {
   #display;
   #trails;
   #zones;
+  #compact = false;
   #painted = null; // the frame that is on the canvas
 
   followed = null; // id of a track
@@ -29,6 +31,11 @@ export class Painter {
 
   get canvas() {
     return this.#canvas;
+  }
+
+  // The frame whose picture is on the canvas, or null.
+  get painted() {
+    return this.#painted;
   }
 
   get hidden() {
@@ -83,6 +90,7 @@ export class Painter {
     }
     this.#context.setTransform(finer, 0, 0, finer, 0, 0);
     this.#context.clearRect(0, 0, width, height);
+    this.#compact = across < COMPACT;
     return Math.max(1 / finer, width / across);
   }
 
@@ -100,7 +108,7 @@ export class Painter {
     }
     if (this.#display.trails) this.#trails.draw(this.#context, tracks.map(({ id }) => id), scale);
     for (const track of tracks) if (this.#display.boxes) drawBox(this.#context, track.box, track.color, 1.6 * scale);
-    for (const track of tracks) if (this.#display.labels) drawTag(this.#context, frame, track, scale);
+    for (const track of tracks) if (this.#display.labels) drawTag(this.#context, frame, track, this.#compact, scale);
     for (const track of tracks) if (track.id === this.followed) drawMarks(this.#context, track.box, scale);
   }
 
@@ -136,10 +144,11 @@ function drawMarks(context, [x0, y0, x1, y1], scale) {
   }
 }
 
-function drawTag(context, frame, { id, label, score, box: [x0, y0], color }, scale) {
-  const text = `${id} ${label} ${Math.round(100 * score)}%`;
-  const high = 17 * scale;
-  context.font = `600 ${11.5 * scale}px system-ui, sans-serif`;
+function drawTag(context, frame, { id, label, score, box: [x0, y0], color }, compact, scale) {
+  const text = compact ? `${id} ${label}` : `${id} ${label} ${Math.round(100 * score)}%`;
+  const points = (compact ? 9.5 : 11.5) * scale;
+  const high = 1.5 * points;
+  context.font = `600 ${points}px system-ui, sans-serif`;
   const wide = context.measureText(text).width + 8 * scale;
   const left = Math.max(0, Math.min(x0, frame.width - wide));
   const top = y0 >= high ? y0 - high : Math.max(0, Math.min(y0, frame.height - high));
@@ -148,5 +157,5 @@ function drawTag(context, frame, { id, label, score, box: [x0, y0], color }, sca
   const rgb = rgbOf(color);
   const luma = 0.299 * (rgb >> 16) + 0.587 * ((rgb >> 8) & 0xff) + 0.114 * (rgb & 0xff);
   context.fillStyle = luma > 120 ? "#12141a" : "#fff";
-  context.fillText(text, left + 4 * scale, top + high - 4.8 * scale);
+  context.fillText(text, left + 4 * scale, top + high - 0.42 * points);
 }

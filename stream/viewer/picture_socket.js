@@ -1,6 +1,7 @@
 // Pictures by WebSocket, where WebRTC is too much or does not get through: JPEG, newest only (docs/pictures.md).
 
 import { Backoff } from "./retry.js";
+import { hangUp, socketAddress } from "./sockets.js";
 
 export class PictureSocket {
   #socket = null;
@@ -21,16 +22,14 @@ export class PictureSocket {
 
   open(camera, { size = "full", masks = "overlay" } = {}) {
     this.close();
-    const url = new URL(`/api/cameras/${encodeURIComponent(camera)}/pictures?size=${size}&masks=${masks}`, location.href);
-    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    this.#connect(url);
+    const path = `/api/cameras/${encodeURIComponent(camera)}/pictures`;
+    this.#connect(socketAddress(`${path}?size=${size}&masks=${masks}`));
   }
 
   close() {
     clearTimeout(this.#retry);
-    const socket = this.#socket;
+    hangUp(this.#socket);
     this.#socket = null;
-    socket?.close();
     this.#backoff.reset();
   }
 

@@ -1,6 +1,7 @@
 // The data: a WebSocket of tracked frames that comes back by itself.
 
 import { Backoff } from "./retry.js";
+import { hangUp, socketAddress } from "./sockets.js";
 
 export class TracksSocket {
   #socket = null;
@@ -28,18 +29,15 @@ export class TracksSocket {
 
   leave() {
     clearTimeout(this.#retry);
-    const socket = this.#socket;
+    hangUp(this.#socket);
     this.#socket = null;
     this.open = false;
-    socket?.close();
   }
 
   #connect() {
     clearTimeout(this.#retry);
-    this.#socket?.close();
-    const url = new URL(`/ws/cameras/${encodeURIComponent(this.#camera)}/tracks`, location.href);
-    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(url);
+    hangUp(this.#socket);
+    const socket = new WebSocket(socketAddress(`/ws/cameras/${encodeURIComponent(this.#camera)}/tracks`));
     this.#socket = socket;
     this.open = false;
     socket.onopen = () => {

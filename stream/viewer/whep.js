@@ -4,6 +4,7 @@ import { GlassReporter } from "./glass.js";
 import { Backoff } from "./retry.js";
 
 const DISCONNECTED_MS = 3000;
+const STOP_MS = 3000;
 const UNREACHABLE_MS = 5000; // an answered offer that has not connected by then finds no way for UDP
 const UNREACHABLE_RETRY_MS = 30000;
 
@@ -67,10 +68,16 @@ export class WhepPlayer {
     this.#generation += 1;
     clearTimeout(this.#retry);
     clearTimeout(this.#connecting);
-    this.#peer?.close();
-    this.#peer = null;
-    if (this.#session) fetch(this.#session, { method: "DELETE", keepalive: true }).catch(() => {});
-    this.#session = null;
+    const [peer, session] = [this.#peer, this.#session];
+    this.#peer = this.#session = null;
+    if (!session) {
+      peer?.close();
+      return;
+    }
+    // Said before it is done: a session whose peer has left is not there any more.
+    fetch(session, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(STOP_MS) })
+      .catch(() => {})
+      .finally(() => peer?.close());
   }
 
   async #connect() {

@@ -60,8 +60,9 @@ function drawZone(context, name, points, count, scale) {
   context.fillStyle = count ? "rgb(255 214 102 / 16%)" : "rgb(255 255 255 / 7%)";
   context.fill();
   outline(context, scale, [6 * scale, 4 * scale]);
-  const [x, y] = points.reduce(([a, b], [c, d]) => [a + c / points.length, b + d / points.length], [0, 0]);
-  label(context, `${name}  ${count}`, x, y, scale);
+  const middle = points.reduce((sum, [x]) => sum + x / points.length, 0);
+  const top = Math.min(...points.map(([, y]) => y));
+  label(context, `${name}  ${count}`, middle, Math.max(top, 10 * scale), scale);
 }
 
 // Forward crosses from the left of the line to its right, as seen from its first point.

@@ -4,6 +4,7 @@ secret.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,22 @@ def test_the_example_shows_every_key_with_its_default() -> None:
         assert section == type(section)()
     cameras = set().union(*shown["cameras"].values())
     assert cameras == set(CameraConfig.model_fields)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs" / "cameras").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_the_configs_that_ship_can_be_read(path: Path) -> None:
+    assert load_config(path, {"CAMERA_PASSWORD": "x"}).cameras
+
+
+def test_the_example_of_the_docs_can_be_read_and_is_the_config_that_ships() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "zones.md").read_text(), re.DOTALL)
+    (shown,) = parse_config(yaml.safe_load(text), "docs").cameras.values()
+    (ships,) = load_config(ROOT / "configs" / "cameras" / "zones.yaml").cameras.values()
+    assert set(shown.zones) == set(ships.zones)
+    assert set(shown.lines) == set(ships.lines)
+    assert shown.blur == ships.blur

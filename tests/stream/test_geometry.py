@@ -5,27 +5,16 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import cv2
-import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stream.geometry import Point, contains, crossing, distance_to, edges, problem_of, turn
+from stream.geometry import Point, crossing, problem_of, turn
 
 coordinate = st.floats(-2, 2, allow_nan=False).map(lambda x: round(x, 3))
 point = st.tuples(coordinate, coordinate)
 SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 L_SHAPE = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.5), (0.5, 0.5), (0.5, 1.0), (0.0, 1.0))
-
-
-@given(point)
-def test_inside_and_distance_are_those_of_opencv(at: Point) -> None:
-    for polygon in (SQUARE, L_SHAPE):
-        signed = cv2.pointPolygonTest(np.array(polygon, np.float32), at, True)
-        assert distance_to(edges(polygon), at) == pytest.approx(abs(signed), abs=1e-5)
-        if abs(signed) > 1e-5:
-            assert contains(polygon, at) == (signed > 0)
 
 
 @given(point, point, point, point)

@@ -76,7 +76,7 @@ async def test_with_masks_as_data_each_picture_follows_what_is_on_it(service: Se
             assert differ(read_jpeg(await stream.recv()), frame.image) < 2
 
 
-@pytest.mark.parametrize(("size", "shape"), [("small", (144, 320, 3)), ("full", (576, 1280, 3))])
+@pytest.mark.parametrize(("size", "shape"), [("small", (216, 480, 3)), ("full", (576, 1280, 3))])
 async def test_pictures_are_no_larger_than_they_are_wanted(
     service: Service, address: str, size: str, shape: tuple[int, int, int]
 ) -> None:

@@ -111,6 +111,16 @@ def test_who_was_a_person_once_stays_hidden_until_it_is_gone() -> None:
     assert not differs(blur.of(frame_with(PERSON, label="dog"))).any()
 
 
+def test_other_settings_do_not_show_who_is_hidden() -> None:
+    camera = CameraConfig(url="synthetic:1", blur=("person",))
+    scene = Scene.of(camera)
+    scene.blur.of(frame_with(PERSON))
+    scene.reconfigure(camera.model_copy(update={"min_score": 0.5}))
+    assert differs(scene.blur.of(frame_with(PERSON, label="dog"))).any()
+    scene.reconfigure(camera.model_copy(update={"blur": ()}))
+    assert not scene.blur.any
+
+
 async def test_who_is_not_told_of_is_hidden_all_the_same() -> None:
     """Classes and scores that are left out of what is told are not left out of what is hidden."""
     image = np.zeros((64, 64, 3), np.uint8)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+import numpy as np
+
+from stream.types import TrackedFrame
 from stream.zones import Happening, Sighting, Zones
 from syncvis_online.types import Track
+from tests.stream.frames import make_tracked
 
 SIZE = (1600, 900)
 EMPTY = {"size": [SIZE[1], SIZE[0]], "counts": ""}
@@ -30,3 +35,10 @@ def walked(
 ) -> list[Happening]:
     """What is told of a track that is seen at these places, one frame each."""
     return [happening for i, (x, y) in enumerate(path) for happening in seen(zones, i / fps, x, y, track_id)]
+
+
+def walking(seq: int, *tracks: Track, at_s: float | None = None) -> TrackedFrame:
+    """Frame `seq` of camera "yard", at 10 frames/s, with these tracks on it."""
+    at_s = 1000 + seq / 10 if at_s is None else at_s
+    image = np.broadcast_to(np.uint8(90), (SIZE[1], SIZE[0], 3))
+    return replace(make_tracked(seq, "yard"), tracks=tracks, image=image, captured_at_s=at_s)
