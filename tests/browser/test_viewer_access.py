@@ -80,11 +80,13 @@ async def test_tab_leads_to_every_control_and_shows_where_it_is(browser: Browser
         reached = []
         for _ in range(40):
             await page.keyboard.press("Tab")
-            reached.append(await page.evaluate("""() => {
+            reached.append(
+                await page.evaluate("""() => {
                 const { activeElement: at } = document;
                 const shown = getComputedStyle(at).outlineStyle !== "none" || at === document.body;
                 return [at.id || at.dataset.switch || at.dataset.camera || at.className, shown];
-            }"""))
+            }""")
+            )
         names = {name for name, _ in reached}
         assert {"grid", "camera-add", "theme", "snapshot", "masks", "boxes", "opacity", "minScore"} <= names
         assert {"door", "track-row", "camera-remove"} <= names
