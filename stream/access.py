@@ -1,8 +1,8 @@
-"""Who may watch, and who may publish: bearer tokens (RFC 6750), and a cookie by which a browser says that it has
-shown one.
+"""Who may watch, who may publish, and who may change cameras: bearer tokens (RFC 6750), and a cookie by which a browser
+says that it has shown one for watching.
 
 Owns the check. Does not know what is protected: routers name what they need. Where no token is configured, everybody
-who reaches the server may watch, and nobody may publish.
+who reaches the server may watch, and nobody may publish or change anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from starlette.requests import HTTPConnection
 
-Scope = Literal["watch", "publish"]
+Scope = Literal["watch", "publish", "admin"]
 
 COOKIE = "syncvis_viewer"
 COOKIE_AGE_S = 30 * 24 * 3600
@@ -24,14 +24,21 @@ REALM = 'Bearer realm="syncvis-online"'
 
 
 class Access:
-    """Tokens that allow to watch, and others that allow to publish; none does for both unless it is among both. A page
-    shows one once, and gets a cookie that holds what only its bearer can know; it is of no use any more when the token
-    is taken out of the config, and never allows to publish: no page of another site can make a browser do so.
+    """Tokens that allow to watch, others that allow to publish, and others that allow to change cameras; none does for
+    two of these unless it is among both. A page shows one for watching once, and gets a cookie that holds what only its
+    bearer can know; it is of no use any more when the token is taken out of the config, and never allows to publish or
+    to change: no page of another site can make a browser do so.
     """
 
-    def __init__(self, tokens: Sequence[str] = (), publish_tokens: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[str] = (),
+        publish_tokens: Sequence[str] = (),
+        admin_tokens: Sequence[str] = (),
+    ) -> None:
         self._tokens = tuple(token.encode() for token in tokens)
         self._publish_tokens = tuple(token.encode() for token in publish_tokens)
+        self._admin_tokens = tuple(token.encode() for token in admin_tokens)
         self._cookies = tuple(_cookie_of(token) for token in tokens)
 
     @property
@@ -51,15 +58,21 @@ class Access:
         """Whether a request comes from somebody who may publish."""
         return _among(_bearer(connection), self._publish_tokens)
 
+    def may_change(self, connection: HTTPConnection) -> bool:
+        """Whether a request comes from somebody who may add, change and remove cameras."""
+        return _among(_bearer(connection), self._admin_tokens)
+
     def required(self, scope: Scope = "watch") -> Callable[[Request], Awaitable[None]]:
-        """A dependency of routes that only those who may watch, or publish, are served by; others get 401, or 403
-        where their token is one for the other.
+        """A dependency of routes that only those who may watch, or publish, or change cameras, are served by; others
+        get 401, or 403 where their token is one for something else.
         """
-        allowed = self.allows if scope == "watch" else self.may_publish
+        checks = {"watch": self.allows, "publish": self.may_publish, "admin": self.may_change}
+        allowed = checks[scope]
 
         async def check(request: Request) -> None:
             if not allowed(request):
-                known = _among(_bearer(request), self._tokens + self._publish_tokens)
+                tokens = self._tokens + self._publish_tokens + self._admin_tokens
+                known = _among(_bearer(request), tokens)
                 raise insufficient(scope) if known else denied(request)
 
         return check
@@ -109,8 +122,9 @@ def denied(connection: HTTPConnection) -> HTTPException:
 def insufficient(scope: Scope) -> HTTPException:
     """403 for a token that is good, but not for this (RFC 6750, section 3.1)."""
     challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
+    deed = "change cameras" if scope == "admin" else scope
     return HTTPException(
-        status.HTTP_403_FORBIDDEN, f"this token does not allow to {scope}", {"WWW-Authenticate": challenge}
+        status.HTTP_403_FORBIDDEN, f"this token does not allow to {deed}", {"WWW-Authenticate": challenge}
     )
 
 

@@ -12,16 +12,17 @@ from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-import cv2
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from stream.app import WAITING, CameraPipeline, CameraStatus, Service
+from stream.app import WAITING, CameraPipeline, Service
 from stream.overlay import draw_overlay
+from stream.pictures import encode_jpeg
 from stream.types import TrackedFrame
-from stream.webrtc.feed import OverlayFeeds
+from stream.webrtc.feeds import OverlayFeeds
+from stream.zones import Regions
 
 JPEG_QUALITY = 90
 Responses = dict[int | str, dict[str, Any]]
@@ -36,6 +37,13 @@ class LatencyReport(BaseModel):
     p50: float
     p95: float
     p99: float
+
+
+class GlassReport(BaseModel):
+    """Capture to a viewer's screen over the last seconds, milliseconds (docs/latency.md)."""
+
+    p50: float
+    p95: float
 
 
 class CameraReport(BaseModel):
@@ -57,6 +65,15 @@ class CameraReport(BaseModel):
     last_error: str | None
     state: str = Field(
         description="up, away, or waiting for publisher (of a camera that is published by WHIP)"
+    )
+    stages_ms: Mapping[str, float] = Field(
+        default={}, description="median time in each stage over the last seconds, milliseconds"
+    )
+    glass_ms: GlassReport | None = Field(
+        default=None, description="null while no viewer says when it shows pictures"
+    )
+    flags: tuple[str, ...] = Field(
+        default=(), description='of its newest frame, e.g. "stale" while the picture is frozen'
     )
 
 
@@ -106,16 +123,13 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
         except KeyError as error:
             raise HTTPException(status.HTTP_404_NOT_FOUND, "no such camera") from error
 
-    def report(camera: CameraPipeline) -> CameraReport:
-        return _report(camera.status(), camera.hub.latest, feeds.viewers(camera.name))
-
     @router.get("", summary="All cameras, in the order of the config")
     async def cameras() -> list[CameraReport]:
-        return [report(camera) for camera in service.cameras.values()]
+        return [report_of(camera, feeds) for camera in service.cameras.values()]
 
     @router.get("/{camera}", summary="One camera", responses=NO_CAMERA)
     async def one_camera(camera: str) -> CameraReport:
-        return report(find(camera))
+        return report_of(find(camera), feeds)
 
     @router.get(
         "/{camera}/snapshot.jpg",
@@ -127,9 +141,10 @@ def cameras_router(service: Service, feeds: OverlayFeeds, executor: Executor) ->
         camera: str,
         overlay: Annotated[bool, Query(description="false: the camera's picture alone")] = True,
     ) -> Response:
-        frame = latest_frame(find(camera))
+        found = find(camera)
+        frame, regions = latest_frame(found), found.scene.zones.view()
         loop = asyncio.get_running_loop()
-        jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay)
+        jpeg = await loop.run_in_executor(executor, _encode_jpeg, frame, overlay, regions)
         headers = {"Cache-Control": "no-store", "X-Frame-Seq": str(frame.seq)}
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -146,16 +161,15 @@ def latest_frame(camera: CameraPipeline) -> TrackedFrame:
     return frame
 
 
-def _report(camera: CameraStatus, latest: TrackedFrame | None, viewers: int) -> CameraReport:
+def report_of(camera: CameraPipeline, feeds: OverlayFeeds) -> CameraReport:
+    """A camera as of now."""
+    now, latest = camera.status(), camera.hub.latest
     age_s = None if latest is None else max(0.0, time.time() - latest.published_at_s)
-    return CameraReport(**asdict(camera), viewers=viewers, last_frame_age_s=age_s)
+    flags = () if latest is None else latest.flags
+    viewers = feeds.viewers(camera.name)
+    return CameraReport(**asdict(now), viewers=viewers, last_frame_age_s=age_s, flags=flags)
 
 
-def _encode_jpeg(frame: TrackedFrame, overlay: bool) -> bytes:
-    image = draw_overlay(frame.image, frame.tracks) if overlay else frame.image
-    done, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    if not done:
-        raise RuntimeError(f"no JPEG of a picture of shape {image.shape}")
-    return jpeg.tobytes()
+def _encode_jpeg(frame: TrackedFrame, overlay: bool, regions: Regions) -> bytes:
+    image = draw_overlay(frame.image, frame.tracks, regions=regions) if overlay else frame.image
+    return encode_jpeg(image, JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""The service: all cameras of one config behind one engine. Owns their start and their end.
+"""The service: all cameras behind one engine. Owns their start and their end.
 
 Knows nothing about HTTP: `stream.server.create_app(service)` shows a Service to the world.
 """
@@ -7,109 +7,52 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from functools import partial
 from types import TracebackType
 from typing import Self
 
 from prometheus_client import CollectorRegistry
 
-from stream.camera import CameraSource
-from stream.config import CameraConfig, ServeConfig
+from stream.cameras import CLOSE_TIMEOUT_S, WAITING, Cameras
+from stream.config import ServeConfig
 from stream.engine import Engine
-from stream.errors import ConfigError, SyncVISError
 from stream.event_hub import EventHub
-from stream.events import TrackEvents
 from stream.hub import Hub
+from stream.identities import IdLedger
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scheduler import Scheduler
-from stream.sources import ReconnectPolicy, mask_url
-from stream.sources.published import Doorway
-from stream.sources.urls import parse_address
-from stream.statistics import CameraStatistics, CameraStatus, LatencyMs
-from stream.track_filter import TrackFilter
-from stream.types import TrackedFrame
+from stream.statistics import CameraStatus, LatencyMs
 
-__all__ = ["CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
+__all__ = ["WAITING", "CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
 _log = logging.getLogger(__name__)
 
-WAITING = "waiting for publisher"
-"""The state of a camera to which nobody publishes."""
-
-CLOSE_TIMEOUT_S = 1.0
-"""What cameras and the engine each get to end by themselves before they are cancelled."""
-
 
 class Service:
-    """All cameras of one config. Use `async with`, or `start()` and then `close()`, once.
+    """All cameras of one config, and those that come later (`cameras`). Use `async with`, or `start()` and then
+    `close()`, once. `ledger`: the one that the engine has, of the ids that cameras were given.
 
     Raises ConfigError when an address or the stride is wrong.
     """
 
     def __init__(
-        self, config: ServeConfig, engine: Engine, *, registry: CollectorRegistry | None = None
+        self,
+        config: ServeConfig,
+        engine: Engine,
+        *,
+        registry: CollectorRegistry | None = None,
+        ledger: IdLedger | None = None,
     ) -> None:
         self.config = config
         self.engine = engine
         self.registry = registry or CollectorRegistry()
         self._metrics = Metrics(self.registry)
         self._scheduler = Scheduler(engine)
-        self._statistics: dict[str, CameraStatistics] = {}
         self.events = EventHub(on_drop=lambda kind: self._metrics.events_dropped.labels(kind).inc())
-        self.doorways: dict[str, Doorway] = {}
-        """Of those cameras that are published (`whip:`)."""
-        self.cameras: Mapping[str, CameraPipeline] = {
-            name: self._pipeline(name, camera) for name, camera in config.cameras.items()
-        }
+        self.cameras = Cameras(config, self._scheduler, self._metrics, self.events, ledger or IdLedger())
+        for name, camera in config.cameras.items():
+            self.cameras.add(name, camera)
         self._running: asyncio.Task[None] | None = None
-
-    def _pipeline(self, name: str, camera: CameraConfig) -> CameraPipeline:
-        published = parse_address(camera.url).kind == "publisher"
-        if published:
-            self.doorways[name] = Doorway()
-        statistics = CameraStatistics(
-            name, mask_url(camera.url), self._metrics, down=WAITING if published else "away"
-        )
-        self._statistics[name] = statistics
-        doorway = self.doorways.get(name)
-        source = CameraSource(camera, statistics, policy=ReconnectPolicy(), doorway=doorway)
-        pipeline = CameraPipeline(
-            source,
-            self._scheduler,
-            statistics,
-            self.config.pipeline,
-            packets=source.packets,
-            tracks=self._filter(name, camera),
-        )
-        pipeline.hub.listen(partial(self._tell_events, self._track_events()))
-        return pipeline
-
-    def _filter(self, name: str, camera: CameraConfig) -> TrackFilter:
-        known = self.engine.labels
-        for label in camera.labels:
-            if label not in known:
-                raise ConfigError(
-                    f"cameras.{name}.labels: the model knows no '{label}' (it knows {', '.join(known)})"
-                )
-        return TrackFilter(camera.labels, camera.ignore)
-
-    def _track_events(self) -> TrackEvents:
-        settings, gone_after_s = self.config.pipeline, self.config.events.gone_after_s
-        policies = {
-            "gap": settings.on_gap,
-            "resize": settings.on_resize,
-            "cut": settings.on_cut,
-            "stale": settings.on_stale,
-        }
-        resets = [flag for flag, policy in policies.items() if policy == "reset"]
-        return TrackEvents(self.engine.max_lost_s if gone_after_s is None else gone_after_s, resets)
-
-    def _tell_events(self, events: TrackEvents, frame: TrackedFrame | None) -> None:
-        for event in [] if frame is None else events.of(frame):
-            self._metrics.track_events.labels(event.camera, event.event).inc()
-            self.events.publish(event)
 
     def subscriber_cut(self, transport: str) -> None:
         """A client that stopped reading was cut; `transport` is "websocket" or "http"."""
@@ -120,26 +63,23 @@ class Service:
         return self.cameras[camera].hub
 
     def status(self) -> tuple[CameraStatus, ...]:
-        """Every camera as of now, in the order of the config."""
+        """Every camera as of now, in the order in which they came."""
         return tuple(camera.status() for camera in self.cameras.values())
 
     async def start(self) -> None:
         """Start all cameras; returns at once (a camera that cannot be reached is tried again and again)."""
         self._scheduler.start()
-        self._running = asyncio.create_task(self._run(), name="service")
+        self._running = asyncio.create_task(self.cameras.run(), name="service")
 
     async def close(self) -> None:
         """End subscriptions, stop the cameras (to a deadline, then by force), end the engine. Idempotent."""
-        for camera in self.cameras.values():
-            camera.hub.close()
-            camera.stop()
+        self.cameras.close()
         self.events.close()
         running, self._running = self._running, None
         if running is not None:
             await _end(running, CLOSE_TIMEOUT_S)
         await self._scheduler.close(CLOSE_TIMEOUT_S)
-        for statistics in self._statistics.values():
-            statistics.remove()
+        self.cameras.remove_all()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -149,24 +89,6 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for camera in self.cameras.values():
-                tasks.create_task(self._run_camera(camera), name=f"camera {camera.name}")
-
-    async def _run_camera(self, camera: CameraPipeline) -> None:
-        """One camera to its end; whatever ends it stays with it."""
-        try:
-            await camera.run()
-        except SyncVISError as error:
-            _log.error("camera %s ended: %s", camera.name, error)
-        except Exception as error:  # a defect in one camera's path must not end its siblings
-            self._statistics[camera.name].error(f"{type(error).__name__}: {error}".splitlines()[0])
-            _log.exception("camera %s ended by a defect", camera.name)
-        else:
-            _log.info("camera %s ended", camera.name)
-        await self._scheduler.forget(camera.name)
 
 
 async def _end(task: asyncio.Task[None], timeout_s: float) -> None:

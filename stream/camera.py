@@ -10,9 +10,10 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from stream.config import CameraConfig
+from stream.camera_config import CameraConfig
 from stream.errors import StreamError
 from stream.sources import ReconnectPolicy, Source, Supervisor, open_source
+from stream.sources.admitted import Admit, AdmittedSource
 from stream.sources.packets import PacketTap
 from stream.sources.published import Doorway
 from stream.statistics import CameraStatistics
@@ -24,8 +25,8 @@ _log = logging.getLogger(__name__)
 class CameraSource:
     """The frames of one camera over as many connections as it takes.
 
-    `duration_s` ends it after so many seconds of captured time; `doorway` is where a publisher comes in. Raises
-    ConfigError for an address that is none.
+    `duration_s` ends it after so many seconds of captured time; `doorway` is where a publisher comes in; `admit` is
+    awaited before each connection (`AdmittedSource`). Raises ConfigError for an address that is none.
     """
 
     def __init__(
@@ -36,19 +37,22 @@ class CameraSource:
         policy: ReconnectPolicy,
         duration_s: float | None = None,
         doorway: Doorway | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self.packets = PacketTap()
-        """Its own encoded pictures, where it has some."""
+        """Its own encoded pictures, where it has some that may be shown."""
+        tap = self.packets if camera.as_sent else None
 
         def factory() -> Source:
-            return open_source(
+            source = open_source(
                 statistics.camera,
                 camera.url,
                 options=camera,
                 realtime=camera.realtime,
-                tap=self.packets,
+                tap=tap,
                 doorway=doorway,
             )
+            return source if admit is None else AdmittedSource(source, admit)
 
         # Opens nothing yet, but refuses a wrong address now and not when the service runs.
         self.paced = factory().live or camera.realtime

@@ -66,13 +66,14 @@ def subscribe_events(
     camera: Names = None,
     label: Names = None,
     min_score: float = 0.0,
+    event: Names = None,
     token: str | None = None,
     retry: ReconnectPolicy = RETRY,
 ) -> AsyncGenerator[TrackEvent, None]:
     """Each event from now on; after a connection that ended, first those that were missed, as far as the server keeps
-    them. Arguments and errors as those of `subscribe`.
+    them. `event`: only of this kind, e.g. "enter", or of these; other arguments and errors as those of `subscribe`.
     """
-    address = _address(url, "events", camera, label, min_score)
+    address = _address(url, "events", camera, label, min_score, event)
 
     def after(last: TrackEvent | None) -> str:
         return address if last is None else f"{address}{'&' if '?' in address else '?'}after={last.number}"
@@ -118,7 +119,7 @@ def _reason_to_retry(error: InvalidStatus, address: str) -> str:
     return f"answered {code}"
 
 
-def _address(url: str, what: str, camera: Names, label: Names, min_score: float) -> str:
+def _address(url: str, what: str, camera: Names, label: Names, min_score: float, event: Names = None) -> str:
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ConfigError("url: expected http://HOST[:PORT] or https://HOST[:PORT]")
@@ -132,6 +133,7 @@ def _address(url: str, what: str, camera: Names, label: Names, min_score: float)
         "camera": cameras if len(cameras) > 1 else [],
         "label": _names(label),
         "min_score": [min_score] if min_score > 0 else [],
+        "event": _names(event),
     }
     text = urlencode(query, doseq=True)
     base = f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"

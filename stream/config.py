@@ -16,43 +16,19 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stream.camera_config import CameraConfig, Name
+from stream.camera_hosts import CameraHosts
 from stream.errors import ConfigError
-from stream.sources.base import SourceOptions
 from stream.sources.urls import PUBLISHED
 from stream.types import Policy
 from syncvis_online.validation import first_problems, read_yaml
 
-
-def _camera_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
-        raise ValueError("a camera's name is 1 to 63 letters, digits, - and _")
-    return name
-
-
-CameraName = Annotated[str, AfterValidator(_camera_name)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Polygon = Annotated[tuple[tuple[Share, Share], ...], Field(min_length=3, max_length=256)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class CameraConfig(SourceOptions):
-    """One camera. `url`: rtsp://, rtsps://, a file, a device, synthetic:SEED, or whip: for what is published here.
-
-    In the user part of a URL (before the @) a value from the environment is taken literally: signs that have
-    a meaning in URLs need no escaping. `realtime`: play a file at its own pace instead of as fast as
-    possible. `labels`: the classes that are told of this camera; none: all. `ignore`: polygons, corners (x, y) as
-    shares of the picture; a track that lies more than half inside them is not told of, neither drawn nor sent.
-    """
-
-    url: str = Field(min_length=1, repr=False)
-    realtime: bool = True
-    labels: tuple[str, ...] = ()
-    ignore: tuple[Polygon, ...] = ()
 
 
 class ModelSection(_Section):
@@ -90,6 +66,11 @@ def _address(text: str) -> str:
     return text
 
 
+def _host_rule(text: str) -> str:
+    CameraHosts((text,))
+    return text
+
+
 def _server_url(text: str) -> str:
     if not re.fullmatch(r"(stun|turns?):[^?:\s]+(:\d+)?(\?transport=(udp|tcp))?", text):
         raise ValueError("a server is stun:HOST[:PORT] or turn:HOST[:PORT][?transport=udp|tcp]")
@@ -100,6 +81,9 @@ Token = Annotated[str, Field(min_length=16, pattern=r"^[A-Za-z0-9._~+/-]+=*$")]
 """As RFC 6750, section 2.1, spells them."""
 IPAddress = Annotated[str, AfterValidator(_address)]
 IceServerUrl = Annotated[str, AfterValidator(_server_url)]
+
+
+HostRule = Annotated[str, AfterValidator(_host_rule)]
 
 
 class TurnConfig(_Section):
@@ -156,6 +140,9 @@ class ServerConfig(_Section):
     shows one of them may watch and read; left out, everybody may. At least 16 signs, e.g. from `openssl rand -hex 16`.
     `stall_timeout_s`: a client that takes nothing for so long, while its buffers are full, is cut.
     `publish_tokens`: who shows one of those may publish cameras (`whip:`), which nobody may without.
+    `admin_tokens`: who shows one of those may add, change and remove cameras, which nobody may without; `camera_hosts`:
+    where cameras may be that are added so: names, .domains, addresses, networks; left out, anywhere but on this machine
+    and its link. `max_cameras`: all together.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -166,6 +153,9 @@ class ServerConfig(_Section):
     tokens: tuple[Token, ...] = Field(default=(), repr=False)
     stall_timeout_s: Seconds = 5.0
     publish_tokens: tuple[Token, ...] = Field(default=(), repr=False)
+    admin_tokens: tuple[Token, ...] = Field(default=(), repr=False)
+    camera_hosts: tuple[HostRule, ...] | None = None
+    max_cameras: Annotated[int, Field(ge=1, le=10_000)] = 64
     webrtc: WebRtcConfig = WebRtcConfig()
 
 
@@ -222,10 +212,11 @@ class ServeConfig(_Section):
 
     `state_dir`: the folder in which it is kept which track ids each camera was given, so that none is given again after
     a restart; "auto" is systemd's StateDirectory or ~/.local/state/syncvis-online. null keeps nothing: ids begin with 1
-    each time.
+    each time. `persist_cameras`: cameras that are added, changed and removed while it runs are so after a restart too
+    (`cameras.json` there, with their passwords; only its owner can read it).
     """
 
-    cameras: dict[CameraName, CameraConfig] = Field(min_length=1)
+    cameras: dict[Name, CameraConfig] = {}
     model: ModelSection = ModelSection()
     tracker: dict[str, Any] = {}
     pipeline: PipelineConfig = PipelineConfig()
@@ -234,6 +225,18 @@ class ServeConfig(_Section):
     mqtt: MqttConfig | None = None
     log: LogConfig = LogConfig()
     state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
+    persist_cameras: bool = False
+
+    @model_validator(mode="after")
+    def _has_cameras(self) -> ServeConfig:
+        count, most = len(self.cameras), self.server.max_cameras
+        if not count and not self.server.admin_tokens:
+            raise ValueError("cameras: at least 1 is needed, or server.admin_tokens for who adds some")
+        if count > most:
+            raise ValueError(f"cameras: {count} are more than server.max_cameras ({most})")
+        if self.persist_cameras and self.state_dir is None:
+            raise ValueError("persist_cameras needs a state_dir")
+        return self
 
     @model_validator(mode="after")
     def _may_be_published(self) -> ServeConfig:

@@ -9,6 +9,7 @@
         +-- SourceNotFound          the server is there, the path or file is not
         +-- SourceUnauthorized      the server refuses the credentials
         +-- SourceInvalid           reached, but it is not a video that can be decoded
+        +-- SourceForbidden         its host is none that cameras may be at
         +-- SourceLeft              who published it left: it waits for the next one
 
 The message names what failed and where, in one line, with any password masked.
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "ModelError",
+    "SourceForbidden",
     "SourceInvalid",
     "SourceLeft",
     "SourceNotFound",
@@ -63,6 +65,13 @@ class SourceUnauthorized(StreamError):
 
 class SourceInvalid(StreamError):
     """What was reached holds no video stream that can be decoded."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False)
+
+
+class SourceForbidden(StreamError):
+    """Nothing may be connected to there; names can come to mean another address."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=False)

@@ -7,12 +7,14 @@ Server-Sent Events: see `stream.track_socket` and `stream.sse`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
+from weakref import WeakKeyDictionary
 
+from stream.cameras import Cameras
 from stream.event_hub import EventHub
-from stream.hub import Hub
+from stream.hub import Hub, Subscription
+from stream.pipeline import CameraPipeline
 from stream.selection import Selection
 from stream.types import TrackedFrame
 from stream.wire import encode
@@ -62,50 +64,101 @@ class WireEncoder:
         return text
 
 
-class FrameFeed:
-    """The frames of some cameras, newest only: one that is slow skips frames of each camera. Starts with the newest."""
+class Encoders:
+    """One for each camera, which ends with it."""
 
-    def __init__(
-        self, hubs: Sequence[Hub], encoders: dict[str, WireEncoder], selection: Selection | None = None
-    ) -> None:
+    def __init__(self) -> None:
+        self._encoders: WeakKeyDictionary[Hub, WireEncoder] = WeakKeyDictionary()
+
+    def of(self, hub: Hub) -> WireEncoder:
+        """The encoder of a camera's frames."""
+        return self._encoders.setdefault(hub, WireEncoder())
+
+
+class FrameFeed:
+    """The frames of all cameras that are wanted, newest only: one that is slow skips frames of each camera. Starts with
+    the newest. Cameras that come later are joined; it ends when those that are named are gone, or the service is.
+    """
+
+    def __init__(self, cameras: Cameras, encoders: Encoders, selection: Selection | None = None) -> None:
+        self._wanted = selection or Selection()
         # Of the cameras nothing is wanted here: the texts of one are shared with who names it in another way.
-        selection = selection or Selection()
-        self._selection = Selection(labels=selection.labels, min_score=selection.min_score)
-        self._encoders = encoders
+        self._selection = Selection(labels=self._wanted.labels, min_score=self._wanted.min_score)
+        self._cameras, self._encoders = cameras, encoders
         self._wake = asyncio.Event()
-        newest = [hub.latest for hub in hubs]
-        self._frames = [hub.subscribe(self._wake) for hub in hubs]
-        for frames, frame in zip(self._frames, newest, strict=True):
-            if frame is not None:
-                frames.offer(frame)
+        self._frames: list[tuple[Subscription, WireEncoder]] = []
+        self._closed = False
+        for camera in cameras.values():
+            self.came(camera)
+        cameras.watch(self)
+
+    def came(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`."""
+        if not self._wanted.wants_camera(camera.name):
+            return
+        newest, frames = camera.hub.latest, camera.hub.subscribe(self._wake)
+        if newest is not None:
+            frames.offer(newest)
+        self._frames.append((frames, self._encoders.of(camera.hub)))
+
+    def went(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`."""
+        self._frames = [each for each in self._frames if not each[0].closed]
+        self._wake.set()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Message:
-        while True:
+        while not self._closed:
             self._wake.clear()
-            for i, frames in enumerate(self._frames):
+            for i, (frames, encoder) in enumerate(self._frames):
                 if (frame := frames.take()) is not None:
                     # The next time others come first, so that a fast camera does not outrun the rest.
                     self._frames.append(self._frames.pop(i))
-                    return Message(self._encoders[frame.camera].text(frame, self._selection))
-            if all(frames.closed for frames in self._frames):
-                raise StopAsyncIteration
+                    return Message(encoder.text(frame, self._selection))
+            if self._ended:
+                break
             await self._wake.wait()
+        raise StopAsyncIteration
 
     def close(self) -> None:
         """See `Feed`."""
-        for frames in self._frames:
+        self._closed = True
+        self._cameras.unwatch(self)
+        for frames, _ in self._frames:
             frames.close()
+        self._wake.set()
+
+    @property
+    def _ended(self) -> bool:
+        named = self._wanted.cameras
+        return self._cameras.closed or bool(named and all(frames.closed for frames, _ in self._frames))
 
 
 class EventFeed:
-    """The events that are wanted, each once and in order; `after`: the number of the last one that was read."""
+    """The events that are wanted, each once and in order; `after`: the number of the last one that was read. It ends
+    when the cameras that are named are gone, or the service is.
+    """
 
-    def __init__(self, hub: EventHub, selection: Selection, after: int | None = None) -> None:
-        self._selection = selection
+    def __init__(
+        self, cameras: Cameras, hub: EventHub, selection: Selection, after: int | None = None
+    ) -> None:
+        self._cameras, self._selection = cameras, selection
+        self._left = set(selection.cameras)
         self._events = hub.subscribe(after=after)
+        cameras.watch(self)
+
+    def came(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`."""
+        if camera.name in self._selection.cameras:
+            self._left.add(camera.name)
+
+    def went(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`."""
+        self._left.discard(camera.name)
+        if self._selection.cameras and not self._left:
+            self.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -118,4 +171,5 @@ class EventFeed:
 
     def close(self) -> None:
         """See `Feed`."""
+        self._cameras.unwatch(self)
         self._events.close()

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Self
@@ -24,13 +25,14 @@ FORMAT = "syncvis-online-ids/1"
 
 
 class IdLedger:
-    """The ids of all cameras, in memory, and in a folder where there is one. For one thread."""
+    """The ids of all cameras, in memory, and in a folder where there is one. Safe from several threads."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._next: dict[str, int] = {}
         self._bound: dict[str, int] = {}
-        self._locks: list[IO[str]] = []
+        self._locks: dict[str, IO[str]] = {}
+        self._busy = threading.RLock()
         self._failed = False
 
     @classmethod
@@ -44,17 +46,37 @@ class IdLedger:
         ledger._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for camera in cameras:
-                ledger._lock(camera)
-                ledger._next[camera] = ledger._bound[camera] = _read(ledger._path(camera))
-                ledger._raise(camera, ledger._next[camera])
         except OSError as error:
-            ledger.close()
             raise ConfigError(f"state_dir {folder}: {error.strerror or error}") from error
+        try:
+            for camera in cameras:
+                ledger.admit(camera)
         except ConfigError:
             ledger.close()
             raise
         return ledger
+
+    def admit(self, camera: str) -> None:
+        """This camera may be given ids from now on. Idempotent. Raises ConfigError as `open` does."""
+        with self._busy:
+            if self._folder is None or camera in self._bound:
+                return
+            try:
+                self._lock(camera)
+                self._next[camera] = self._bound[camera] = _read(self._path(camera))
+                self._raise(camera, self._next[camera])
+            except (OSError, ConfigError) as error:
+                self._unlock(camera)
+                if isinstance(error, ConfigError):
+                    raise
+                raise ConfigError(f"state_dir {self._folder}: {error.strerror or error}") from error
+
+    def release(self, camera: str) -> None:
+        """It is given none any more; should it come back, it goes on where it was. Idempotent."""
+        with self._busy:
+            if camera in self._bound and self._written(camera):
+                del self._next[camera]
+                self._unlock(camera)
 
     def first(self, camera: str) -> int:
         """The next id of a camera: larger than all that it was ever given."""
@@ -62,6 +84,10 @@ class IdLedger:
 
     def given(self, camera: str, next_id: int) -> None:
         """Ids below `next_id` are about to be published. A disk that fails is logged, and the camera goes on."""
+        with self._busy:
+            self._given(camera, next_id)
+
+    def _given(self, camera: str, next_id: int) -> None:
         self._next[camera] = next_id
         if self._folder is None or camera not in self._bound:
             return
@@ -79,15 +105,11 @@ class IdLedger:
 
     def close(self) -> None:
         """Write down where each camera is, so that a proper end leaves no gap, and let others open. Idempotent."""
-        for camera in self._bound:
-            try:
-                self._write(camera, self._next[camera])
-            except OSError as error:
-                _log.error("state_dir %s: %s", self._folder, error.strerror)
-        self._bound.clear()
-        for lock in self._locks:
-            lock.close()
-        self._locks.clear()
+        with self._busy:
+            for camera in tuple(self._locks):
+                if camera in self._bound:
+                    self._written(camera)
+                self._unlock(camera)
 
     def _path(self, camera: str) -> Path:
         assert self._folder is not None
@@ -95,14 +117,28 @@ class IdLedger:
 
     def _lock(self, camera: str) -> None:
         """Held as long as the process lives, however it ends."""
-        lock = self._path(camera).with_suffix(".lock").open("w")
-        self._locks.append(lock)
+        lock = self._locks[camera] = self._path(camera).with_suffix(".lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
                 f"state_dir {self._folder}: camera {camera} is served with it by another process"
             ) from None
+
+    def _unlock(self, camera: str) -> None:
+        self._bound.pop(camera, None)
+        lock = self._locks.pop(camera, None)
+        if lock is not None:
+            lock.close()
+
+    def _written(self, camera: str) -> bool:
+        """Write down where a camera is; whether that worked."""
+        try:
+            self._write(camera, self._next[camera])
+        except OSError as error:
+            _log.error("state_dir %s: %s", self._folder, error.strerror)
+            return False
+        return True
 
     def _raise(self, camera: str, next_id: int) -> None:
         self._write(camera, next_id + BLOCK)

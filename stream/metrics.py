@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
 STAGES = (
-    *("receive", "queue", "schedule", "preprocess", "encode", "decode", "track", "masks", "publish"),
+    *("receive", "queue", "schedule", "preprocess", "encode", "decode", "track", "masks", "blur", "publish"),
     *("overlay", "video"),
 )
 """Where a frame's time goes: capture to the reader (live only), the wait in the ring, the wait for the
@@ -21,6 +21,12 @@ engine's thread, the engine's own stages, and handing out; while somebody watche
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
 """5 ms to 5 s with an edge on the objective: 100 ms from capture to publication."""
+
+GLASS_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.5, 5.0, 10.0)
+CLOCK_ERROR_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+
+DWELL_BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
+"""From who passes by to who stays for an hour."""
 
 
 class Metrics:
@@ -36,8 +42,10 @@ class Metrics:
         def gauge(name: str, text: str, labels: tuple[str, ...] = camera) -> Gauge:
             return Gauge(name, text, labels, namespace="syncvis", registry=registry)
 
-        def histogram(name: str, text: str, labels: tuple[str, ...]) -> Histogram:
-            return Histogram(name, text, labels, namespace="syncvis", registry=registry, buckets=BUCKETS_S)
+        def histogram(
+            name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = BUCKETS_S
+        ) -> Histogram:
+            return Histogram(name, text, labels, namespace="syncvis", registry=registry, buckets=buckets)
 
         self.received = counter("frames_received", "Frames decoded from the camera.")
         self.dropped = counter("frames_dropped", "Frames that got no answer, by cause.", ("camera", "cause"))
@@ -57,7 +65,22 @@ class Metrics:
             "subscribers_cut", "Clients that were cut because they stopped reading.", ("transport",)
         )
         self.track_events = counter(
-            "track_events", "Tracks that were born, lost, found, gone.", ("camera", "event")
+            "track_events", "What happened to tracks, by kind of event.", ("camera", "event")
+        )
+        self.zone_inside = gauge("zone_inside", "Objects inside a zone.", ("camera", "zone", "label"))
+        self.zone_enters = counter(
+            "zone_enters", "Times that an object came into a zone.", ("camera", "zone", "label")
+        )
+        self.line_crossings = counter(
+            "line_crossings",
+            "Times that an object went across a line.",
+            ("camera", "line", "direction", "label"),
+        )
+        self.zone_dwell = histogram(
+            "zone_dwell_seconds",
+            "Time that objects were inside a zone, of those that left.",
+            ("camera", "zone"),
+            DWELL_BUCKETS_S,
         )
         self.events_dropped = counter(
             "events_dropped", "Events that a subscriber was too slow for, or away.", ("subscriber",)
@@ -92,6 +115,23 @@ class Metrics:
             "Time from capture to publication of a frame; clock says whose capture time it is.",
             ("camera", "clock"),
         )
+        self.capture_to_glass = histogram(
+            "capture_to_glass_seconds",
+            "Time from capture to the moment at which a viewer says that it showed the picture.",
+            camera,
+            GLASS_BUCKETS_S,
+        )
+        self.glass_clock_error = histogram(
+            "glass_clock_error_seconds",
+            "By how much those times may be wrong: half of the way to the viewer and back.",
+            camera,
+            CLOCK_ERROR_BUCKETS_S,
+        )
+        self.glass_refused = counter(
+            "glass_reports_refused",
+            "What viewers said of when they showed pictures that was not believed.",
+            ("camera", "reason"),
+        )
         build = Gauge(
             "syncvis_build_info", "1, with the version as a label.", ("version",), registry=registry
         )
@@ -117,11 +157,22 @@ class Metrics:
         for event in ("born", "lost", "found", "gone"):
             self.track_events.labels(camera, event)
 
+    def remove_zone(self, camera: str, zone: str) -> None:
+        """Remove the series of a zone that is there no more."""
+        for metric in (self.zone_inside, self.zone_enters, self.zone_dwell):
+            metric.remove_by_labels({"camera": camera, "zone": zone})
+
+    def remove_line(self, camera: str, line: str) -> None:
+        """Remove the series of a line that is there no more."""
+        self.line_crossings.remove_by_labels({"camera": camera, "line": line})
+
     def remove_camera(self, camera: str) -> None:
         """Remove all series of a camera. Nothing happens when there are none."""
         apart = (
             *(self.dropped, self.reconnects, self.last_frame, self.capture_to_publish),
+            *(self.capture_to_glass, self.glass_clock_error, self.glass_refused),
             *(self.encoded, self.keyframes, self.passed, self.track_events),
+            *(self.zone_inside, self.zone_enters, self.line_crossings, self.zone_dwell),
         )
         for metric in (*self._by_camera, *apart):
             metric.remove_by_labels({"camera": camera})

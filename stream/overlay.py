@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from stream.stamp import draw_stamp
+from stream.zone_overlay import draw_region_tags, draw_regions
+from stream.zones import Regions
 from syncvis_online.colors import Color, color_of
 from syncvis_online.types import Image, Track
 
@@ -32,6 +34,7 @@ def draw_overlay(
     tint: float = TINT,
     labels: bool = True,
     stamp: int | None = None,
+    regions: Regions = Regions(),  # noqa: B008  # immutable
 ) -> Image:
     """A copy of `image` with `tracks` drawn on it.
 
@@ -41,17 +44,20 @@ def draw_overlay(
             not drawn.
         tint: share of the colour inside a mask, 0 to 1.
         labels: whether to draw a tag with id, class and score.
+        regions: zones and lines, drawn below the tracks, their tags above.
         stamp: a frame number to draw as a machine-readable pattern (`stream.stamp`).
     """
     canvas = image.copy()
     scale = max(1.0, image.shape[0] / 540)
     thickness = 3 if scale < 1.5 else round(2.5 * scale)
+    draw_regions(canvas, regions, scale)
     order = sorted((track for track in tracks if track.seen), key=_box_area, reverse=True)
     for track in order:
         _draw_mask(canvas, track, tint, thickness)
     if labels:
         for track in order:
             _draw_tag(canvas, track, scale)
+    draw_region_tags(canvas, regions, scale)
     if stamp is not None:
         draw_stamp(canvas, stamp)
     return canvas

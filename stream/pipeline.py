@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,12 +16,13 @@ from typing import Protocol
 from stream.config import PipelineConfig
 from stream.errors import ConfigError, SyncVISError
 from stream.hub import Hub
+from stream.intake import BEYOND_FPS, Intake
 from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
+from stream.scene import Scene
 from stream.scheduler import EngineFailure, Scheduler
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
-from stream.track_filter import TrackFilter
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
@@ -71,7 +72,8 @@ class CameraPipeline:
         *,
         sink: Sink | None = None,
         packets: PacketTap | None = None,
-        tracks: TrackFilter | None = None,
+        intake: Intake | None = None,
+        scene: Scene | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
@@ -82,7 +84,10 @@ class CameraPipeline:
         self._scheduler = scheduler
         self.statistics = statistics
         self._sink = sink
-        self._tracks = tracks or TrackFilter()
+        self.intake = intake or Intake()
+        """What is taken of the source's frames."""
+        self.scene = scene or Scene()
+        """What is made of each answered frame before it is published."""
         self._clock = clock
         engine = scheduler.engine
         stride = settings.stride or engine.stride
@@ -90,7 +95,7 @@ class CameraPipeline:
             self._windows = RollingWindows(
                 engine.window_frames,
                 stride,
-                max_gap_s=settings.max_gap_s,
+                max_gap_s=max(settings.max_gap_s, 2 * self.intake.period_s),
                 policies={
                     "gap": settings.on_gap,
                     "resize": settings.on_resize,
@@ -165,7 +170,11 @@ class CameraPipeline:
         now = self._clock()
         # The media's own time says nothing about transit; the camera's and the packet's arrival do.
         self.statistics.received(now, None if frame.clock == "media" else now - frame.captured_at_s)
-        await self._ring.put(_Received(frame, now, time.monotonic()))
+        wanted = self.intake.of(frame)
+        if wanted is None:
+            self.statistics.dropped(BEYOND_FPS)
+            return
+        await self._ring.put(_Received(wanted, now, time.monotonic()))
         self.statistics.ring_fill(self._ring.fill_ratio)
 
     async def _track(self) -> None:
@@ -193,24 +202,51 @@ class CameraPipeline:
             for frame in window.frames[-window.answers :]:
                 self._in_work.pop(frame.seq, None)
             return
-        self._observe_stages(outcome, time.monotonic() - started)
+        stages_s = self._observe_stages(outcome, time.monotonic() - started)
         self.statistics.out_of_slots(outcome.out_of_slots)
         for tracked in outcome.frames:
-            await self._publish(tracked)
+            await self._publish(tracked, started, stages_s)
 
-    def _observe_stages(self, answer: EngineAnswer, elapsed_s: float) -> None:
-        for stage, seconds in answer.stages_s.items():
+    def _observe_stages(self, answer: EngineAnswer, elapsed_s: float) -> Mapping[str, float]:
+        """Count the stages of a window, which all of its frames went through."""
+        waited_s = max(0.0, elapsed_s - sum(answer.stages_s.values()))
+        stages_s = {"schedule": waited_s, **answer.stages_s}
+        for stage, seconds in stages_s.items():
             self.statistics.stage(stage, seconds)
-        self.statistics.stage("schedule", elapsed_s - sum(answer.stages_s.values()))
+        return stages_s
 
-    async def _publish(self, tracked: TrackedFrame) -> None:
+    async def _blurred(self, tracked: TrackedFrame) -> TrackedFrame:
+        """The frame as it may be shown; not on the event loop's thread."""
         started = time.monotonic()
-        published = self.hub.publish(self._tracks.of(tracked))
-        self.statistics.stage("publish", time.monotonic() - started)
+        blurred = await asyncio.get_running_loop().run_in_executor(None, self.scene.blur.of, tracked)
+        blur_s = time.monotonic() - started
+        self.statistics.stage("blur", blur_s)
+        return replace(blurred, stages_s={**tracked.stages_s, "blur": blur_s})
+
+    async def _publish(self, tracked: TrackedFrame, asked_at_s: float, stages_s: Mapping[str, float]) -> None:
+        """Hand out a frame whose window was given to the engine at `asked_at_s`, monotonic."""
         received = self._in_work.pop(tracked.seq, None)
+        if received is not None:
+            before_s = _stages_before(received, asked_at_s)
+            tracked = replace(tracked, stages_s={**before_s, **stages_s})
+        if self.scene.blur.any:
+            tracked = await self._blurred(tracked)
+        started = time.monotonic()
+        published = self.hub.publish(self.scene.tracks.of(tracked))
+        self.statistics.stage("publish", time.monotonic() - started)
         from_s = tracked.captured_at_s
         if tracked.clock == "media" and received is not None:
             from_s = received.at_s  # a file has no capture: count from the moment it was decoded
         self.statistics.published(published, published.published_at_s - from_s)
         if self._sink is not None:
             await self._sink(published)
+
+
+def _stages_before(received: _Received, asked_at_s: float) -> dict[str, float]:
+    """Where a frame's time went before the engine was asked at `asked_at_s`, monotonic: on its way to the reader, and
+    waiting, in the ring and for the other frames of its window.
+    """
+    waited_s = max(0.0, asked_at_s - received.at_monotonic_s)
+    if received.frame.clock == "media":  # a file has no capture
+        return {"queue": waited_s}
+    return {"receive": max(0.0, received.at_s - received.frame.captured_at_s), "queue": waited_s}

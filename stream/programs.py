@@ -5,6 +5,7 @@ Owns paths and what each may ask for. What is sent is `stream.feeds`'.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,8 +16,14 @@ from stream.access import Access
 from stream.api import NO_CAMERA, NO_PICTURE, Responses, latest_frame
 from stream.app import Service
 from stream.events import TrackEvent
-from stream.feeds import EventFeed, Feed, FrameFeed, WireEncoder
-from stream.selection import Selection, of_all_cameras, of_one_camera
+from stream.feeds import Encoders, EventFeed, Feed, FrameFeed
+from stream.selection import (
+    Selection,
+    events_of_all_cameras,
+    events_of_one_camera,
+    of_all_cameras,
+    of_one_camera,
+)
 from stream.sse import EventStream, last_event_id, wants_stream
 from stream.track_socket import serve_socket
 from stream.wire import WireFrame
@@ -34,6 +41,8 @@ STREAM: Responses = {
 }
 OneCamera = Annotated[Selection, Depends(of_one_camera)]
 AllCameras = Annotated[Selection, Depends(of_all_cameras)]
+EventsOfOne = Annotated[Selection, Depends(events_of_one_camera)]
+EventsOfAll = Annotated[Selection, Depends(events_of_all_cameras)]
 After = Annotated[int | None, Query(ge=0, description="first those that are kept after this number")]
 
 
@@ -42,7 +51,7 @@ class Feeds:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._encoders = {name: WireEncoder() for name in service.cameras}
+        self._encoders = Encoders()
 
     def known(self, selection: Selection) -> bool:
         """Whether all cameras that it names are there."""
@@ -56,12 +65,11 @@ class Feeds:
 
     def frames(self, selection: Selection) -> Feed:
         """The frames of the cameras that are wanted."""
-        hubs = [self._service.hub(name) for name in self._service.cameras if selection.wants_camera(name)]
-        return FrameFeed(hubs, self._encoders, selection)
+        return FrameFeed(self._service.cameras, self._encoders, selection)
 
     def events(self, selection: Selection, after: int | None = None) -> Feed:
         """The events that are wanted."""
-        return EventFeed(self._service.events, selection, after)
+        return EventFeed(self._service.cameras, self._service.events, selection, after)
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -134,7 +142,7 @@ def _add_events(router: APIRouter, service: Service, feeds: Feeds) -> None:
         response_model=list[TrackEvent],
         responses=STREAM | NO_CAMERA,
     )
-    async def events(request: Request, wanted: AllCameras, after: After = None) -> Any:
+    async def events(request: Request, wanted: EventsOfAll, after: After = None) -> Any:
         return answer(request, feeds.found(wanted), after)
 
     @router.get(
@@ -143,7 +151,7 @@ def _add_events(router: APIRouter, service: Service, feeds: Feeds) -> None:
         response_model=list[TrackEvent],
         responses=STREAM | NO_CAMERA,
     )
-    async def events_of_one(request: Request, camera: str, wanted: OneCamera, after: After = None) -> Any:
+    async def events_of_one(request: Request, camera: str, wanted: EventsOfOne, after: After = None) -> Any:
         return answer(request, feeds.found(_only(camera, wanted)), after)
 
 
@@ -162,12 +170,12 @@ def sockets_router(access: Access, feeds: Feeds) -> APIRouter:
         await serve_socket(websocket, access, partial(feeds.frames, wanted) if feeds.known(wanted) else None)
 
     @router.websocket("/api/events")
-    async def events(websocket: WebSocket, wanted: AllCameras, after: After = None) -> None:
+    async def events(websocket: WebSocket, wanted: EventsOfAll, after: After = None) -> None:
         feed = partial(feeds.events, wanted, after)
         await serve_socket(websocket, access, feed if feeds.known(wanted) else None)
 
     @router.websocket("/api/cameras/{camera}/events")
-    async def events_of(websocket: WebSocket, camera: str, wanted: OneCamera, after: After = None) -> None:
+    async def events_of(websocket: WebSocket, camera: str, wanted: EventsOfOne, after: After = None) -> None:
         wanted = _only(camera, wanted)
         feed = partial(feeds.events, wanted, after)
         await serve_socket(websocket, access, feed if feeds.known(wanted) else None)
@@ -176,4 +184,4 @@ def sockets_router(access: Access, feeds: Feeds) -> APIRouter:
 
 
 def _only(camera: str, wanted: Selection) -> Selection:
-    return Selection(frozenset((camera,)), wanted.labels, wanted.min_score)
+    return replace(wanted, cameras=frozenset((camera,)))

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Depends, Query
 
-from stream.events import TrackEvent
+from stream.events import EventKind, TrackEvent
 from stream.types import TrackedFrame
 
 Cameras = Annotated[list[str], Query(description="only of this camera; may be there several times")]
 Labels = Annotated[list[str], Query(description="only this class; may be there several times")]
+Kinds = Annotated[list[EventKind], Query(description="only events of this kind; may be there several times")]
 MinScore = Annotated[float, Query(ge=0.0, le=1.0, description="only what is at least so confident, 0 to 1")]
 
 
@@ -27,6 +28,8 @@ class Selection:
     cameras: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
     min_score: float = 0.0
+    kinds: frozenset[EventKind] = frozenset()
+    """Of events."""
 
     @property
     def all_tracks(self) -> bool:
@@ -42,7 +45,9 @@ class Selection:
         return (not self.labels or label in self.labels) and score >= self.min_score
 
     def wants_event(self, event: TrackEvent) -> bool:
-        """Whether an event is wanted, by its own label and score."""
+        """Whether an event is wanted, by its kind and its own label and score."""
+        if self.kinds and event.event not in self.kinds:
+            return False
         return self.wants_camera(event.camera) and self.wants(event.label, event.score)
 
     def of(self, frame: TrackedFrame) -> TrackedFrame:
@@ -60,3 +65,19 @@ def of_one_camera(label: Labels = [], min_score: MinScore = 0.0) -> Selection:  
 def of_all_cameras(camera: Cameras = [], label: Labels = [], min_score: MinScore = 0.0) -> Selection:  # noqa: B006
     """The query of routes for all cameras."""
     return Selection(frozenset(camera), frozenset(label), min_score)
+
+
+def events_of_one_camera(
+    wanted: Annotated[Selection, Depends(of_one_camera)],
+    event: Kinds = [],  # noqa: B006
+) -> Selection:
+    """The query of routes for the events of their camera."""
+    return replace(wanted, kinds=frozenset(event))
+
+
+def events_of_all_cameras(
+    wanted: Annotated[Selection, Depends(of_all_cameras)],
+    event: Kinds = [],  # noqa: B006
+) -> Selection:
+    """The query of routes for the events of all cameras."""
+    return replace(wanted, kinds=frozenset(event))

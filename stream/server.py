@@ -23,14 +23,19 @@ from stream.api import cameras_router, operation_router
 from stream.app import Service
 from stream.mask_socket import mask_socket_router
 from stream.metrics import package_version
+from stream.picture_socket import picture_socket_router
+from stream.pictures import PictureFeeds
 from stream.programs import Feeds, programs_router, schema_router, sockets_router
-from stream.webrtc.feed import OverlayFeeds
+from stream.roster import Roster
+from stream.roster_api import roster_router
+from stream.webrtc.feeds import OverlayFeeds
 from stream.webrtc.ice import IceOptions
 from stream.webrtc.publishing import Publishing
 from stream.webrtc.sessions import SessionLimits, Sessions
 from stream.webrtc.viewing import Viewing
 from stream.webrtc.whep import whep_router
 from stream.webrtc.whip import whip_router
+from stream.zones_api import zones_router
 
 VIEWER = Path(__file__).parent / "viewer"
 
@@ -60,7 +65,8 @@ class ServerOptions:
     `frame_stamp`: draw the frame's number as a machine-readable pattern (`stream.stamp`), to measure delay.
     `ice`: how WebRTC peers reach this host. `limits`: how many viewers, and how long one may take to connect.
     `origins`: web sites whose pages may use the API (CORS). `tokens`: who has one may watch; empty: everybody.
-    `publish_tokens`: who has one may publish; empty: nobody. `allowed_hosts`: the names by which the server may be
+    `publish_tokens`: who has one may publish; empty: nobody. `admin_tokens`: who has one may add, change and remove
+    cameras; empty: nobody. `allowed_hosts`: the names by which the server may be
     asked for (the Host header); None allows any. A page of another site whose name is made to point at this machine
     (DNS rebinding) is refused by it.
     """
@@ -71,38 +77,58 @@ class ServerOptions:
     origins: tuple[str, ...] = ()
     tokens: tuple[str, ...] = field(default=(), repr=False)
     publish_tokens: tuple[str, ...] = field(default=(), repr=False)
+    admin_tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] | None = None
 
 
-def create_app(service: Service, options: ServerOptions | None = None) -> FastAPI:
-    """The application for a service that is started and closed by the caller."""
+class _Outlets:
+    """All by which a service's cameras are watched and published, for one application."""
+
+    def __init__(self, service: Service, options: ServerOptions) -> None:
+        self.executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
+        self.feeds = OverlayFeeds(service.cameras, self.executor, stamp=options.frame_stamp)
+        self.pictures = PictureFeeds(service.cameras, self.executor)
+        limits = options.limits
+        self.sessions = Sessions(
+            lambda camera: Viewing(self.feeds[camera], service.cameras[camera].statistics),
+            most=limits.viewers,
+            connect_timeout_s=limits.connect_timeout_s,
+            ice=options.ice,
+        )
+        self.publishers = Sessions(
+            lambda camera: Publishing(service.cameras.doorways[camera]),
+            most=limits.publishers,
+            connect_timeout_s=limits.connect_timeout_s,
+            ice=options.ice,
+            peers="publishers",
+            direction="sendonly",
+        )
+        for each in (self.feeds, self.pictures, self.sessions, self.publishers):
+            service.cameras.watch(each)
+
+    async def close(self) -> None:
+        """End all peers and all drawing."""
+        await self.sessions.close_all()
+        await self.publishers.close_all()
+        await self.feeds.close()
+        await self.pictures.close()
+        self.executor.shutdown(cancel_futures=True)
+
+
+def create_app(
+    service: Service, options: ServerOptions | None = None, roster: Roster | None = None
+) -> FastAPI:
+    """The application for a service that is started and closed by the caller. `roster`: who keeps its cameras, where
+    that is not the application's own.
+    """
     options = options or ServerOptions()
-    executor = ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay")
-    feeds = OverlayFeeds(service.cameras, executor, stamp=options.frame_stamp)
-    limits = options.limits
-    sessions = Sessions(
-        lambda camera: Viewing(feeds[camera]),
-        most=limits.viewers,
-        connect_timeout_s=limits.connect_timeout_s,
-        ice=options.ice,
-    )
-    publishers = Sessions(
-        lambda camera: Publishing(service.doorways[camera]),
-        most=limits.publishers,
-        connect_timeout_s=limits.connect_timeout_s,
-        ice=options.ice,
-        peers="publishers",
-        direction="sendonly",
-    )
+    outlets = _Outlets(service, options)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         app.state.closing = True
-        await sessions.close_all()
-        await publishers.close_all()
-        await feeds.close()
-        executor.shutdown(cancel_futures=True)
+        await outlets.close()
 
     app = FastAPI(
         title="SyncVIS Online",
@@ -115,29 +141,38 @@ def create_app(service: Service, options: ServerOptions | None = None) -> FastAP
         redoc_url=None,
     )
     app.state.closing = False
-    app.state.sessions = sessions
-    app.state.publishers = publishers
+    app.state.sessions = outlets.sessions
+    app.state.publishers = outlets.publishers
     _add_middleware(app, options)
-    access = Access(options.tokens, options.publish_tokens)
+    _add_routes(app, service, options, outlets, roster or Roster(service))
+    return app
+
+
+def _add_routes(
+    app: FastAPI, service: Service, options: ServerOptions, outlets: _Outlets, roster: Roster
+) -> None:
+    access = Access(options.tokens, options.publish_tokens, options.admin_tokens)
     may_watch = [Depends(access.required())]
     may_publish = [Depends(access.required("publish"))]
+    may_change = [Depends(access.required("admin"))]
+    programs = Feeds(service)
     app.include_router(operation_router(service))
     app.include_router(access.router())
-    app.include_router(cameras_router(service, feeds, executor), dependencies=may_watch)
-    programs = Feeds(service)
+    app.include_router(cameras_router(service, outlets.feeds, outlets.executor), dependencies=may_watch)
+    app.include_router(zones_router(service), dependencies=may_watch)
+    app.include_router(roster_router(service, roster, outlets.feeds), dependencies=may_change)
     app.include_router(schema_router())
     app.include_router(programs_router(service, programs), dependencies=may_watch)
     app.include_router(sockets_router(access, programs))
-    app.include_router(whep_router(feeds, sessions, may_watch))
-    app.include_router(mask_socket_router(sessions, access))
-    app.include_router(whip_router(service.doorways, publishers, may_publish))
+    app.include_router(whep_router(outlets.feeds, outlets.sessions, may_watch))
+    app.include_router(mask_socket_router(outlets.sessions, access))
+    app.include_router(picture_socket_router(outlets.pictures, access))
+    app.include_router(whip_router(service.cameras.doorways, outlets.publishers, may_publish))
     app.mount("/static", StaticFiles(directory=VIEWER), name="static")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(VIEWER / "index.html", media_type="text/html")
-
-    return app
 
 
 def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
@@ -146,7 +181,7 @@ def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(options.origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
             allow_headers=["Authorization", "Content-Type", "If-Match"],
             expose_headers=["Location", "ETag", "Link", "Retry-After", "Accept-Post", "Accept-Patch"],
         )

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from prometheus_client import CollectorRegistry
+
+from stream.events import TrackEvent
 from stream.metrics import Metrics
+from stream.recent import Recent
 from stream.types import Clock, TrackedFrame
+from stream.zones import ZoneView
 
 FPS_WINDOW_S = 5.0
+GLASS_WINDOW_S = 10.0
+RECENT_VALUES = 256
 
 ViewerKind = Literal["overlay", "plain", "passed"]
 """Who watches: the overlay; with masks as data the picture encoded again, or the camera's own."""
@@ -32,12 +39,21 @@ class LatencyMs:
 
 
 @dataclass(frozen=True, slots=True)
+class GlassMs:
+    """Percentiles of the time from capture to a viewer's screen in milliseconds, over the last seconds."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True, slots=True)
 class CameraStatus:
     """One camera as of now. `url` is masked; `latency_ms` is None before the first published frame.
 
     `received`, `processed`, `dropped` (by cause) and `reconnects` count since the start; `fps` is of frames
     published in the last seconds; `active_tracks` are those seen on the newest frame; `last_error` is one line;
-    `state` is up, away or "waiting for publisher".
+    `state` is up, away or "waiting for publisher"; `stages_ms` is the median of each stage over the last seconds;
+    `glass_ms` is None while no viewer reports.
     """
 
     name: str
@@ -53,6 +69,8 @@ class CameraStatus:
     latency_ms: LatencyMs | None = None
     last_error: str | None = None
     state: str = "away"
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    glass_ms: GlassMs | None = None
 
 
 class CameraStatistics:
@@ -79,8 +97,11 @@ class CameraStatistics:
         self._monotonic = monotonic
         self._latencies_s: deque[float] = deque(maxlen=recent)
         self._published_at: deque[float] = deque(maxlen=recent)
+        self._stages_s: dict[str, Recent] = {}
+        self._glass_s = Recent(GLASS_WINDOW_S, recent, monotonic)
         self._dropped: Counter[str] = Counter()
         self._viewers: dict[ViewerKind, int] = {}
+        self._inside: dict[str, set[str]] = {}
         self._received = self._processed = self._reconnects = self._subscribers = self._active_tracks = 0
         self._up = self._went_down = False
         self._last_error: str | None = None
@@ -114,7 +135,11 @@ class CameraStatistics:
 
     def stage(self, stage: str, seconds: float) -> None:
         """Something spent time in a stage. Clocks of two machines can disagree: below zero counts as zero."""
-        self._metrics.stage.labels(stage).observe(max(0.0, seconds))
+        seconds = max(0.0, seconds)
+        self._metrics.stage.labels(stage).observe(seconds)
+        if stage not in self._stages_s:
+            self._stages_s[stage] = Recent(FPS_WINDOW_S, RECENT_VALUES, self._monotonic)
+        self._stages_s[stage].add(seconds)
 
     def ring_fill(self, ratio: float) -> None:
         """The frame buffer is that full, 0 to 1."""
@@ -143,6 +168,16 @@ class CameraStatistics:
         self._viewers[kind] = count
         self._metrics.viewers.labels(self.camera).set(sum(self._viewers.values()))
 
+    def shown(self, latency_s: float, error_s: float) -> None:
+        """A viewer showed a picture so long after its capture, give or take the error of what is known of its clock."""
+        self._glass_s.add(latency_s)
+        self._metrics.capture_to_glass.labels(self.camera).observe(latency_s)
+        self._metrics.glass_clock_error.labels(self.camera).observe(error_s)
+
+    def glass_refused(self, reason: str) -> None:
+        """Something that a viewer said of what it showed was not believed; `reason` is of a handful of words."""
+        self._metrics.glass_refused.labels(self.camera, reason).inc()
+
     def passed(self, masks: str) -> None:
         """One of the camera's own pictures went out as it is: with its "own" masks; with "none", since the model did
         not answer it; or without, since they were "late".
@@ -168,6 +203,34 @@ class CameraStatistics:
         """A viewer did not get a picture that others got."""
         self._metrics.viewer_dropped.labels(self.camera).inc()
 
+    def happened(self, event: TrackEvent) -> None:
+        """Something happened to a track."""
+        metrics, camera = self._metrics, self.camera
+        metrics.track_events.labels(camera, event.event).inc()
+        if event.event == "enter":
+            metrics.zone_enters.labels(camera, event.zone, event.label).inc()
+        elif event.event == "cross":
+            metrics.line_crossings.labels(camera, event.line, event.direction, event.label).inc()
+        elif event.event == "leave" and event.dwell_s is not None:
+            metrics.zone_dwell.labels(camera, event.zone).observe(event.dwell_s)
+
+    def inside(self, zones: Iterable[ZoneView]) -> None:
+        """So many are in each zone now."""
+        for zone in zones:
+            seen = self._inside.setdefault(zone.name, set())
+            seen.update(zone.counts)
+            for label in seen:
+                self._metrics.zone_inside.labels(self.camera, zone.name, label).set(zone.counts.get(label, 0))
+
+    def remove_zone(self, zone: str) -> None:
+        """A zone is there no more: its series go."""
+        self._inside.pop(zone, None)
+        self._metrics.remove_zone(self.camera, zone)
+
+    def remove_line(self, line: str) -> None:
+        """A line is there no more: its series go."""
+        self._metrics.remove_line(self.camera, line)
+
     def error(self, message: str) -> None:
         """Something went wrong; one line, without a password."""
         self._last_error = message
@@ -182,8 +245,9 @@ class CameraStatistics:
         self._metrics.out_of_slots.labels(self.camera).inc(frames)
 
     def remove(self) -> None:
-        """The camera is gone: its series go too."""
-        self._metrics.remove_camera(self.camera)
+        """The camera is gone: its series go too. What its viewers still tell as they leave makes no new ones."""
+        metrics, self._metrics = self._metrics, Metrics(CollectorRegistry())
+        metrics.remove_camera(self.camera)
 
     def status(self) -> CameraStatus:
         """All of it, as of now."""
@@ -201,7 +265,17 @@ class CameraStatistics:
             latency_ms=latency_percentiles(self._latencies_s),
             last_error=self._last_error,
             state="up" if self._up else self._down,
+            stages_ms=self._medians_ms(),
+            glass_ms=self._glass_ms(),
         )
+
+    def _medians_ms(self) -> dict[str, float]:
+        medians = {stage: times.quantile(0.5) for stage, times in self._stages_s.items()}
+        return {stage: round(1000 * median, 2) for stage, median in medians.items() if median is not None}
+
+    def _glass_ms(self) -> GlassMs | None:
+        p50, p95 = self._glass_s.quantile(0.5), self._glass_s.quantile(0.95)
+        return None if p50 is None or p95 is None else GlassMs(round(1000 * p50, 1), round(1000 * p95, 1))
 
     def _clock_latency(self, clock: Clock, latency_s: float) -> None:
         self._metrics.capture_to_publish.labels(self.camera, clock).observe(max(0.0, latency_s))

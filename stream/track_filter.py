@@ -21,19 +21,27 @@ Polygon = Sequence[tuple[float, float]]
 
 class TrackFilter:
     """`labels`: the classes that are kept, empty for all. `ignore`: a track is left out where more than half of what is
-    seen of it, or of its box while it is lost, lies inside these polygons together.
+    seen of it, or of its box while it is lost, lies inside these polygons together. `min_score`: what is less confident
+    is left out.
     """
 
-    def __init__(self, labels: Collection[str] = (), ignore: Sequence[Polygon] = ()) -> None:
+    def __init__(
+        self, labels: Collection[str] = (), ignore: Sequence[Polygon] = (), min_score: float = 0.0
+    ) -> None:
         self._labels = frozenset(labels)
+        self._min_score = min_score
         self._ignore = ignore
         self._region: tuple[tuple[int, int], Any] | None = None
 
     def of(self, frame: TrackedFrame) -> TrackedFrame:
         """The frame with the tracks that are kept."""
-        if not self._labels and not self._ignore:
+        if not self._labels and not self._ignore and not self._min_score:
             return frame
-        tracks = [t for t in frame.tracks if not self._labels or t.label in self._labels]
+        tracks = [
+            track
+            for track in frame.tracks
+            if track.score >= self._min_score and (not self._labels or track.label in self._labels)
+        ]
         if self._ignore and tracks:
             height, width = frame.image.shape[:2]
             tracks = self._outside(tracks, height, width)

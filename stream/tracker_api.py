@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from stream.camera import CameraSource
-from stream.config import CameraConfig, PipelineConfig
+from stream.camera_config import CameraConfig
+from stream.config import PipelineConfig
 from stream.engine import Engine, load_engine
 from stream.errors import ConfigError
 from stream.metrics import Metrics

@@ -67,7 +67,8 @@ class TrackedFrame:
 
     `flags` are words that subscribers may show: "gap" and "resize" on the first frame after such a break, "cut" on the
     first frame of another scene, "stale" while the picture is frozen.
-    `published_at_s` is Unix time in seconds, set when the hub hands the frame out.
+    `published_at_s` is Unix time in seconds, set when the hub hands the frame out. `stages_s`: where the time since its
+    capture went, as far as it is known (names as in `stream.metrics.STAGES`).
     """
 
     camera: str
@@ -80,6 +81,7 @@ class TrackedFrame:
     image: Image = field(repr=False, compare=False)
     flags: tuple[str, ...] = ()
     published_at_s: float = 0.0
+    stages_s: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def latency_s(self) -> float:

@@ -96,6 +96,12 @@ class WireFrame(BaseModel):
         exclude_if=lambda value: value is None,
         description="of its picture, for those who watch with masks as data; left out for all others",
     )
+    stages_ms: dict[str, float] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="where the time from capture to here went, milliseconds by stage; left out where it is not known",
+        examples=[{"receive": 9.1, "queue": 3.2, "schedule": 0.4, "encode": 21.0, "decode": 8.5}],
+    )
     tracks: tuple[WireTrack, ...]
 
     @classmethod
@@ -114,6 +120,7 @@ class WireFrame(BaseModel):
             height=height,
             flags=frame.flags,
             rtp_timestamp=rtp_timestamp,
+            stages_ms={name: round(1000 * s, 2) for name, s in frame.stages_s.items()} or None,
             tracks=tuple(WireTrack.of(track) for track in frame.tracks),
         )
 

@@ -27,7 +27,8 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    from stream.config import CameraConfig, load_config
+    from stream.camera_config import CameraConfig
+    from stream.config import load_config
     from syncvis_online.paths import find_config
 
     config = load_config(find_config("cameras", "demo"))

@@ -1,5 +1,5 @@
 """`syncvis-online serve CONFIG`: all cameras of a config, their viewer and their metrics, until told to
-end.
+end. SIGHUP: the file is read again (docs/cameras.md).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ from stream.errors import ConfigError
 
 if TYPE_CHECKING:
     from stream.app import Service
+    from stream.camera_store import CameraStore
     from stream.config import ServeConfig, WebRtcConfig
     from stream.identities import IdLedger
+    from stream.roster import Roster
     from stream.webrtc.ice import IceOptions
 
 _log = logging.getLogger(__name__)
@@ -46,7 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     path = arguments.config
     if not path.endswith((".yaml", ".yml")):
         path = find_config("cameras", path)
-    return serve(override_server(load_config(path), arguments))
+
+    def load() -> ServeConfig:
+        return override_server(load_config(path), arguments)
+
+    return serve(load(), load)
 
 
 def override_server(config: ServeConfig, arguments: argparse.Namespace) -> ServeConfig:
@@ -55,13 +62,13 @@ def override_server(config: ServeConfig, arguments: argparse.Namespace) -> Serve
     return config.model_copy(update={"server": config.server.model_copy(update=given)})
 
 
-def serve(config: ServeConfig) -> int:
-    """Set up logging and serve a config to its end; the exit code."""
+def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) -> int:
+    """Set up logging and serve a config to its end; the exit code. `load` reads it again, at SIGHUP."""
     from stream.log import set_up_logging
 
     set_up_logging(config.log.level)
     check_can_listen(config.server.host, config.server.port)
-    asyncio.run(_serve(config))
+    asyncio.run(_serve(config, load or (lambda: config)))
     return 0
 
 
@@ -80,11 +87,13 @@ def check_can_listen(host: str, port: int) -> None:
         ) from error
 
 
-async def _serve(config: ServeConfig) -> None:
+async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.app import Service
+    from stream.commands.reload import reloading
     from stream.commands.signals import on_signals
     from stream.engine import load_engine
     from stream.mqtt import mqtt_events
+    from stream.roster import Roster
     from stream.sources import cool_down, warm_up
 
     stop = asyncio.Event()
@@ -95,6 +104,7 @@ async def _serve(config: ServeConfig) -> None:
         stop.set()
 
     ledger = _ledger(config)
+    store = _store(config)
     with on_signals(tell):
         await asyncio.to_thread(warm_up)
         try:
@@ -109,29 +119,46 @@ async def _serve(config: ServeConfig) -> None:
             )
             if not stop.is_set():
                 async with (
-                    Service(config, engine) as service,
+                    Service(config, engine, ledger=ledger) as service,
                     mqtt_events(config.mqtt, service.events),
+                    reloading(roster := Roster(service, store), config, load),
                 ):
-                    await _serve_http(service, config, stop)
+                    await roster.restore()
+                    await _serve_http(service, roster, stop)
         finally:
             await asyncio.to_thread(cool_down)
             ledger.close()
+            if store is not None:
+                store.close()
             if told_s:
                 _log.info("all is closed, %.2f s after the signal", time.monotonic() - told_s[0])
 
 
 def _ledger(config: ServeConfig) -> IdLedger:
-    from stream.identities import IdLedger, default_state_dir
+    from stream.identities import IdLedger
+
+    folder = _state_dir(config)
+    return IdLedger() if folder is None else IdLedger.open(folder, config.cameras)
+
+
+def _store(config: ServeConfig) -> CameraStore | None:
+    from stream.camera_store import CameraStore
+
+    folder = _state_dir(config)
+    return CameraStore(folder) if config.persist_cameras and folder is not None else None
+
+
+def _state_dir(config: ServeConfig) -> Path | None:
+    from stream.identities import default_state_dir
 
     if config.state_dir is None:
-        return IdLedger()
-    folder = default_state_dir() if config.state_dir == "auto" else Path(config.state_dir)
-    return IdLedger.open(folder, config.cameras)
+        return None
+    return default_state_dir() if config.state_dir == "auto" else Path(config.state_dir)
 
 
-async def _serve_http(service: Service, config: ServeConfig, stop: asyncio.Event) -> None:
+async def _serve_http(service: Service, roster: Roster, stop: asyncio.Event) -> None:
     """Run the HTTP server until `stop`; then end cameras and server side by side."""
-    server = asyncio.create_task(_run_server(service, config), name="http server")
+    server = asyncio.create_task(_run_server(service, roster), name="http server")
     stopping = asyncio.create_task(stop.wait(), name="signal")
     try:
         await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -161,12 +188,13 @@ def _ice_options(config: WebRtcConfig, addresses: tuple[str, ...] | None) -> Ice
     )
 
 
-async def _run_server(service: Service, config: ServeConfig) -> None:
+async def _run_server(service: Service, roster: Roster) -> None:
     from stream.http_server import run_server
     from stream.server import ServerOptions, create_app
     from stream.webrtc.ice import LOOPBACK
     from stream.webrtc.sessions import SessionLimits
 
+    config = service.config
     host = config.server.host
     here_only = host == "localhost" or host.startswith("127.") or host == "::1"
     own_names = ("localhost", "127.0.0.1", "[::1]", host) if here_only else None
@@ -179,6 +207,7 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
         origins=config.server.origins,
         tokens=config.server.tokens,
         publish_tokens=config.server.publish_tokens,
+        admin_tokens=config.server.admin_tokens,
         allowed_hosts=config.server.allowed_hosts or own_names,
     )
 
@@ -186,7 +215,7 @@ async def _run_server(service: Service, config: ServeConfig) -> None:
         print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
 
     await run_server(
-        create_app(service, options),
+        create_app(service, options, roster),
         host=host,
         port=config.server.port,
         on_ready=on_ready,

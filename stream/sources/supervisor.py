@@ -16,6 +16,7 @@ from typing import Protocol
 
 from stream.errors import (
     ConfigError,
+    SourceForbidden,
     SourceInvalid,
     SourceLeft,
     SourceNotFound,
@@ -31,6 +32,7 @@ _REASONS: dict[type[StreamError], str] = {
     SourceNotFound: "not_found",
     SourceUnauthorized: "unauthorized",
     SourceInvalid: "invalid",
+    SourceForbidden: "forbidden",
     SourceLeft: "left",
 }
 

@@ -1,183 +1,212 @@
-// The page: one camera large, its figures and its tracks; what to say when something is missing.
+// The page: all cameras, or one of them large with its figures and tracks. Joins the parts; each knows its own.
 
+import { CameraDialog } from "./camera_dialog.js";
+import { CameraTiles } from "./camera_tiles.js";
 import { Cameras } from "./cameras.js";
-import { MaskCanvas, MaskMessages } from "./masks.js";
-import { Sparkline, SlidingWindow } from "./figures.js";
+import { Display } from "./display.js";
+import { FigureTiles } from "./figure_tiles.js";
+import { healthOf } from "./health.js";
+import { Life } from "./life.js";
+import { CAN_DRAW_HERE, LivePicture } from "./live_picture.js";
+import { Painter } from "./painter.js";
+import { CHIPS, STALE_MS, judge } from "./picture_state.js";
 import { SignIn } from "./sign_in.js";
+import { saveSnapshot } from "./snapshot.js";
+import { StageChart } from "./stage_chart.js";
+import { toggleTheme } from "./theme_switch.js";
 import { TrackList, isSeen } from "./track_list.js";
 import { TracksSocket } from "./tracks_socket.js";
-import { WhepPlayer } from "./whep.js";
+import { Trails } from "./trails.js";
+import { Zones } from "./zones.js";
 
-const STALE_MS = 2500;
 const STALL_MS = 5000;
-const WINDOW_S = 5;
+const GRID = "#/grid";
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
 const video = $("video");
 
-const presented = new SlidingWindow(WINDOW_S);
-const latencies = new SlidingWindow(WINDOW_S);
-const fpsCurve = new Sparkline($("fps-spark"));
-const latencyCurve = new Sparkline($("latency-spark"));
-const trackList = new TrackList({ list: $("tracks"), empty: $("tracks-empty"), count: $("tracks-count") });
-const maskCanvas = new MaskCanvas(video, $("masks"));
-const maskMessages = new MaskMessages((frame) => maskCanvas.add(frame));
-const player = new WhepPlayer(video, (data) => maskMessages.take(data));
-
 let newest = null; // the tracked frame received last
 let newestAt = -Infinity; // when, on the page's clock
-let presentedAt = -Infinity; // when the video showed a picture last
 let everLive = false;
+let playingSince = -Infinity;
+
+const say = (text) => ($("announce").textContent = text);
+
+const figures = new FigureTiles();
+const trails = new Trails();
+const zones = new Zones(() => drawMode());
+const display = new Display($("display"), onDisplay);
+const stages = new StageChart($("stages"));
+const life = new Life($("life"), (id) => {
+  painter.followed = trackList.followed = id;
+  say(id === null ? "No object is followed" : `Following ${$("life").querySelector("[data-part=title]").textContent}`);
+});
+const trackList = new TrackList({
+  ...{ list: $("tracks"), empty: $("tracks-empty"), count: $("tracks-count") },
+  shows: (track) => display.shows(track),
+  onFollow: (track) => follow(track),
+});
+const painter = new Painter($("masks"), { display, trails, zones, onPaint: (...picture) => life.look(...picture) });
+const picture = new LivePicture(video, painter, {
+  onMode: drawMode,
+  onShown: () => figures.picture(performance.now()),
+});
 
 const socket = new TracksSocket({
   onFrame: (frame) => {
     newest = frame;
     newestAt = performance.now();
-    latencies.add(1000 * (frame.published_at_s - frame.captured_at_s));
+    const latencyMs = 1000 * (frame.published_at_s - frame.captured_at_s);
+    figures.answer(latencyMs);
+    stages.add(frame, latencyMs);
+    display.meet(frame.tracks);
+    trails.add(frame);
     trackList.update(frame);
+    life.update(frame);
+    if (!picture.drawnHere) life.look(video, frame, frame);
   },
-  onReopen: () => player.restart(),
+  onReopen: () => picture.restart(),
 });
 
-const cameras = new Cameras($("cameras"), {
-  onChoose: (name) => {
-    newest = null;
-    newestAt = presentedAt = -Infinity;
-    everLive = false;
-    for (const each of [presented, latencies, fpsCurve, latencyCurve, trackList]) each.clear();
-    $("camera-name").textContent = name;
-    document.title = `${name} · SyncVIS Online`;
-    if (location.hash.slice(1) !== encodeURIComponent(name)) history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+const tiles = new CameraTiles($("cameras"), (name) => {
+  if (tiles.grid) {
+    cameras.chosen = name;
+    showGrid(false);
+  } else cameras.choose(name);
+});
+const cameras = new Cameras({ onChoose: watch, onReport: drawReport, onDenied: () => signIn.ask() });
+const signIn = new SignIn($("sign-in"), () => cameras.refresh().then(() => watch(cameras.chosen)));
+const dialog = new CameraDialog($("camera-dialog"), $("remove-dialog"), {
+  onAdded: (name) => cameras.refresh().then(() => cameras.choose(name)),
+  onRemoved: () => cameras.refresh(),
+  say,
+});
+
+function watch(name) {
+  newest = null;
+  newestAt = -Infinity;
+  everLive = false;
+  for (const each of [figures, trackList, trails, stages]) each.clear();
+  life.leave();
+  display.forget();
+  $("camera-name").textContent = name ?? "–";
+  $("camera-facts").textContent = "";
+  $("camera-remove").hidden = name === null;
+  address();
+  if (tiles.grid || name === null) picture.stop();
+  else {
+    zones.follow(name);
     socket.follow(name);
-    maskCanvas.clear();
-    player.play(name);
-    drawState();
-  },
-  onReport: () => drawReport(),
-  onDenied: () => signIn.ask(),
-});
-
-const signIn = new SignIn($("sign-in"), () => {
-  if (cameras.chosen !== null) cameras.choose(cameras.chosen);
-});
-
-function onPresented() {
-  presentedAt = performance.now();
-  presented.add(1, presentedAt);
-  video.requestVideoFrameCallback(onPresented);
+    picture.follow(name);
+  }
+  tiles.draw(cameras);
+  drawState();
 }
 
-// What the person sees is one of four states; the reason is said in words.
-function judge(now) {
-  const camera = cameras.current;
-  if (cameras.denied) return ["connecting", "Waiting for a token", ""];
-  if (cameras.reachable === false && !socket.open) {
-    return ["reconnecting", "The server does not answer", "Trying again by itself"];
-  }
-  if (!camera) return ["connecting", "Connecting", ""];
-  if (!camera.up && now - newestAt > STALE_MS) {
-    const why = camera.last_error ?? "It will be shown as soon as it sends pictures";
-    if (everLive || camera.received > 0) return ["reconnecting", "The camera went away, reconnecting", why];
-    return ["connecting", "Waiting for the camera", why];
-  }
-  if (newest && now - newestAt > STALE_MS) {
-    return ["stale", "The picture stands still", `No new frame for ${Math.round((now - newestAt) / 1000)} s`];
-  }
-  if (!document.hidden && now - presentedAt > STALE_MS) {
-    const again = everLive || player.state === "retrying";
-    return [again ? "reconnecting" : "connecting", again ? "Reconnecting the picture" : "Starting the picture", ""];
-  }
-  return ["live", "Live", ""];
+// What is looked at is part of the address: it can be kept and sent.
+function address() {
+  const name = cameras.chosen;
+  document.title = `${tiles.grid ? "All cameras" : name ?? "No camera"} · SyncVIS Online`;
+  const hash = tiles.grid ? GRID : name === null ? "#" : `#${encodeURIComponent(name)}`;
+  if (location.hash !== hash) history.replaceState(null, "", hash);
 }
 
-const CHIP = { live: "Live", connecting: "Connecting", stale: "Stale", reconnecting: "Reconnecting" };
+function showGrid(grid) {
+  if (grid === tiles.grid) return;
+  tiles.grid = grid;
+  document.body.dataset.view = grid ? "grid" : "large";
+  $("grid").setAttribute("aria-pressed", String(grid));
+  if (grid) {
+    socket.leave();
+    zones.follow(null);
+    picture.stop();
+    life.leave();
+  } else if (cameras.chosen !== null) watch(cameras.chosen);
+  address();
+  tiles.draw(cameras);
+  if (grid) tiles.focus(cameras.chosen);
+  say(grid ? "All cameras" : `${cameras.chosen} large`);
+}
+
+function follow(track) {
+  if (track === null || track.id === life.id) life.leave();
+  else {
+    life.follow(cameras.chosen, track, newest);
+    if (painter.hidden) life.look(video, newest, newest);
+    else life.look(painter.canvas, newest, painter.painted ?? newest);
+  }
+}
+
+function onDisplay(name) {
+  if (name === "server") picture.byServer = display.server;
+  if (name === "minScore" || name === "labels-shown") trackList.refresh();
+}
+
+function drawMode() {
+  stage.dataset.mode = picture.mode;
+  $("notice").hidden = picture.reason === "";
+  $("notice-text").textContent = picture.reason;
+  $("try-again").hidden = picture.mode !== "pictures";
+  display.limit({ drawnHere: picture.drawnHere, canDrawHere: CAN_DRAW_HERE, anyZones: zones.any });
+}
 
 function drawState() {
+  if (tiles.grid) return;
   const now = performance.now();
-  const [state, title, detail] = judge(now);
+  const [state, title, detail] = judge({
+    ...{ now, cameras, newest, newestAt, everLive, hidden: document.hidden },
+    ...{ camera: cameras.current, shownAt: picture.shownAt, socketOpen: socket.open, retrying: picture.retrying },
+  });
   if (state === "live") everLive = true;
   if (stage.dataset.state !== state) {
     stage.dataset.state = state;
     document.body.dataset.fresh = String(state !== "stale" && state !== "reconnecting");
-    $("chip-text").textContent = CHIP[state];
-    $("announce").textContent = state === "live" ? "The picture is live" : title;
+    $("chip-text").textContent = CHIPS[state];
+    say(state === "live" ? "The picture is live" : title);
   }
   if (state !== "live") {
     $("veil-title").textContent = title;
     $("veil-detail").textContent = detail;
   }
   $("snapshot").disabled = newest === null;
-  // A connection that says it plays, while frames are published and none is shown, is of no use any more.
-  const stalled = now - Math.max(presentedAt, playingSince) > STALL_MS && now - newestAt < STALE_MS;
-  if (player.state === "playing") {
-    if (stalled && !document.hidden) {
-      playingSince = now;
-      player.restart();
-    }
-  } else {
-    playingSince = now;
-  }
+  picture.judge(now, { newestAt, latencyMs: figures.latencyMs });
+  restartStalled(now);
 }
 
-let playingSince = -Infinity;
+// A connection that says it plays, while frames are published and none is shown, is of no use any more.
+function restartStalled(now) {
+  if (!picture.playing) {
+    playingSince = now;
+    return;
+  }
+  const stalled = now - Math.max(picture.shownAt, playingSince) > STALL_MS && now - newestAt < STALE_MS;
+  if (!stalled || document.hidden) return;
+  playingSince = now;
+  picture.restart();
+}
 
 function drawFigures() {
-  const now = performance.now();
-  const fps = presented.rate(now);
-  const [p50, p95] = [latencies.quantile(0.5, now), latencies.quantile(0.95, now)];
-  $("fps").textContent = fps === null ? "–" : fps.toFixed(fps < 9.95 ? 1 : 0);
-  const inSeconds = p50 !== null && p50 >= 9999.5;
-  const show = (ms) => (ms === null ? "–" : inSeconds ? (ms / 1000).toFixed(1) : String(Math.round(ms)));
-  $("latency").textContent = show(p50);
-  $("latency-p95").textContent = show(p95);
-  for (const unit of document.querySelectorAll(".latency-unit")) unit.textContent = inSeconds ? "s" : "ms";
-  fpsCurve.add(fps);
-  latencyCurve.add(p50);
-  drawObjects();
+  if (tiles.grid) return;
+  const wanted = (track) => isSeen(track) && display.shows(track);
+  figures.draw(newest === null ? null : newest.tracks.filter(wanted));
+  stages.draw();
   $("clock").hidden = newest === null;
   if (newest) $("clock").textContent = new Date(1000 * newest.captured_at_s).toLocaleTimeString();
 }
 
-function drawObjects() {
-  const tracks = (newest?.tracks ?? []).filter(isSeen);
-  $("objects").textContent = newest ? String(tracks.length) : "–";
-  const byLabel = new Map();
-  for (const { label } of tracks) byLabel.set(label, (byLabel.get(label) ?? 0) + 1);
-  const counts = [...byLabel].sort((a, b) => b[1] - a[1]);
-  $("objects-detail").textContent = counts.map(([label, count]) => `${label} ${count}`).join(" · ");
-  $("objects-detail").title = $("objects-detail").textContent;
-}
-
 function drawReport() {
-  const away = cameras.list.filter((camera) => camera.state === "away").length;
-  const down = cameras.reachable === false;
-  $("health").dataset.state = down ? "down" : away ? "degraded" : "ok";
-  $("health-text").textContent = down
-    ? (cameras.denied ? "Token needed" : "Server not reachable")
-    : away
-      ? (cameras.list.length === 1 ? "Camera away" : `${away} of ${cameras.list.length} away`)
-      : (cameras.list.length === 1 ? (cameras.list[0].up ? "Camera online" : "Waiting for publisher") : `${cameras.list.filter((camera) => camera.up).length} online`);
+  const [state, text] = healthOf(cameras);
+  $("health").dataset.state = state;
+  $("health-text").textContent = text;
+  tiles.draw(cameras);
   const camera = cameras.current;
   if (camera) {
-    const dropped = Object.values(camera.dropped).reduce((sum, count) => sum + count, 0);
-    $("reconnects").textContent = String(camera.reconnects);
-    $("drops").textContent = `${dropped.toLocaleString()} skipped of ${camera.received.toLocaleString()}`;
+    figures.report(camera);
     const size = newest ? `${newest.width}×${newest.height}` : "";
     $("camera-facts").textContent = [size, camera.url].filter(Boolean).join(" · ");
   }
   drawState();
-}
-
-async function saveSnapshot() {
-  const response = await fetch(`/api/cameras/${encodeURIComponent(cameras.chosen)}/snapshot.jpg`);
-  if (!response.ok) return;
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = `${cameras.chosen}-${new Date().toISOString().replaceAll(":", "-").slice(0, 19)}.jpg`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  $("announce").textContent = "Snapshot saved";
 }
 
 function toggleFullscreen() {
@@ -186,29 +215,33 @@ function toggleFullscreen() {
   else video.webkitEnterFullscreen?.(); // phones that allow only a video to fill the screen
 }
 
-function toggleTheme() {
-  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-  try {
-    localStorage.setItem("theme", document.documentElement.dataset.theme);
-  } catch {
-    // Without storage the choice lasts as long as the page.
-  }
+async function snapshot() {
+  if (cameras.chosen !== null && (await saveSnapshot(cameras.chosen, display))) say("Snapshot saved");
 }
 
-// Who draws the masks: the server, into the picture, or this page, onto it.
-function drawHere(here) {
-  player.masksAsData = maskCanvas.active = here;
-  $("masks-here").setAttribute("aria-pressed", String(here));
-  $("opacity").hidden = !here;
-  player.restart();
+// Where on the picture, as shares of it: it keeps its shape, so there may be bars beside it.
+function onStageClick({ clientX, clientY, target }) {
+  if (target !== video && target !== $("masks")) return;
+  const [wide, high] = newest ? [newest.width, newest.height] : [1, 1];
+  const around = video.getBoundingClientRect();
+  const scale = Math.min(around.width / wide, around.height / high);
+  const x = (clientX - around.left - (around.width - wide * scale) / 2) / (wide * scale);
+  const y = (clientY - around.top - (around.height - high * scale) / 2) / (high * scale);
+  follow(painter.trackAt(x, y, newest));
 }
 
-const KEYS = { s: saveSnapshot, f: toggleFullscreen, t: toggleTheme, m: () => drawHere(!maskCanvas.active), ArrowLeft: () => cameras.step(-1), ArrowRight: () => cameras.step(1) };
+const LARGE_KEYS = {
+  ...{ s: snapshot, f: toggleFullscreen },
+  ...{ m: () => display.toggle("masks"), b: () => display.toggle("boxes"), l: () => display.toggle("labels") },
+  ...{ r: () => display.toggle("trails"), z: () => display.toggle("zones"), Escape: () => life.leave() },
+  ...{ ArrowLeft: () => cameras.step(-1), ArrowRight: () => cameras.step(1) },
+};
+const KEYS = { t: toggleTheme, g: () => showGrid(!tiles.grid), "?": () => $("keys").showModal() };
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("dialog, input")) return;
-  const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const action = KEYS[key] ?? (tiles.grid ? undefined : LARGE_KEYS[key]);
   if (!action) return;
   event.preventDefault();
   action();
@@ -218,16 +251,15 @@ video.addEventListener("resize", () => {
   stage.style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
   stage.style.setProperty("--ratio", String(video.videoWidth / video.videoHeight));
 });
-$("snapshot").addEventListener("click", saveSnapshot);
-$("fullscreen").addEventListener("click", toggleFullscreen);
-$("theme").addEventListener("click", toggleTheme);
-$("masks-here").hidden = typeof VideoFrame === "undefined";
-$("masks-here").addEventListener("click", () => drawHere(!maskCanvas.active));
-$("opacity").addEventListener("input", ({ target }) => {
-  maskCanvas.opacity = Number(target.value);
-});
+stage.addEventListener("click", onStageClick);
+for (const [id, action] of Object.entries({
+  ...{ snapshot, fullscreen: toggleFullscreen, theme: toggleTheme, grid: () => showGrid(!tiles.grid) },
+  ...{ "try-again": () => picture.tryAgain(), "camera-add": () => dialog.add(), "keys-show": () => $("keys").showModal() },
+  "camera-remove": () => dialog.remove(cameras.chosen),
+})) $(id).addEventListener("click", action);
 
-video.requestVideoFrameCallback(onPresented);
+picture.byServer = display.server;
 setInterval(drawState, 250);
 setInterval(drawFigures, 500);
-cameras.start();
+if (location.hash === GRID) showGrid(true);
+cameras.refresh();

@@ -1,35 +1,33 @@
-// The cameras as the server reports them: asked for every two seconds, shown as cards where there are several.
+// The cameras as the server reports them, asked for every two seconds, and the one that is watched.
 
 const POLL_MS = 2000;
-const THUMBNAIL_MS = 6000;
+const STALE_S = 2.5;
 
 export class Cameras {
-  #nav;
-  #cards = new Map();
   #onChoose;
   #onReport;
   #onDenied;
-  #thumbnailsAt = -Infinity;
+  #poll = null;
 
   list = [];
   reachable = null;
   denied = false;
   chosen = null;
 
-  // onChoose(name): somebody chose a camera. onReport(): fresh figures are in `list`. onDenied(): a token is needed.
-  constructor(nav, { onChoose, onReport, onDenied }) {
-    this.#nav = nav;
+  // onChoose(name): another camera is watched now. onReport(): fresh figures are in `list`. onDenied(): a token is
+  // needed.
+  constructor({ onChoose, onReport, onDenied }) {
     this.#onChoose = onChoose;
     this.#onReport = onReport;
     this.#onDenied = onDenied;
   }
 
-  start() {
-    const poll = async () => {
-      await this.#poll();
-      setTimeout(poll, this.list.length ? POLL_MS : POLL_MS / 2);
-    };
-    poll();
+  // Ask now, and from now on.
+  async refresh() {
+    clearTimeout(this.#poll);
+    await this.#ask();
+    clearTimeout(this.#poll);
+    this.#poll = setTimeout(() => this.refresh(), this.list.length ? POLL_MS : POLL_MS / 2);
   }
 
   get current() {
@@ -38,7 +36,6 @@ export class Cameras {
 
   choose(name) {
     this.chosen = name;
-    for (const [other, card] of this.#cards) card.button.setAttribute("aria-pressed", String(other === name));
     this.#onChoose(name);
   }
 
@@ -47,7 +44,7 @@ export class Cameras {
     if (this.list.length > 1) this.choose(this.list[(at + by + this.list.length) % this.list.length].name);
   }
 
-  async #poll() {
+  async #ask() {
     try {
       const response = await fetch("/api/cameras", { signal: AbortSignal.timeout(4000) });
       this.denied = response.status === 401;
@@ -58,8 +55,9 @@ export class Cameras {
     } catch {
       this.reachable = false;
     }
-    this.#draw();
-    if (this.reachable && this.chosen === null && this.list.length) this.choose(this.#first());
+    const gone = this.reachable && this.current === null;
+    if (gone && this.list.length) this.choose(this.#first());
+    else if (gone && this.chosen !== null) this.choose(null);
     this.#onReport();
   }
 
@@ -67,42 +65,13 @@ export class Cameras {
     const wanted = decodeURIComponent(location.hash.slice(1));
     return (this.list.find((camera) => camera.name === wanted) ?? this.list[0]).name;
   }
+}
 
-  #draw() {
-    this.#nav.hidden = this.list.length < 2;
-    if (this.#nav.hidden) return;
-    const now = performance.now();
-    const thumbnails = !document.hidden && this.reachable && now - this.#thumbnailsAt > THUMBNAIL_MS;
-    if (thumbnails) this.#thumbnailsAt = now;
-    for (const camera of this.list) {
-      const card = this.#cards.get(camera.name) ?? this.#add(camera.name);
-      card.button.dataset.up = String(camera.up);
-      card.button.title = camera.up ? `${camera.active_tracks} objects in view` : camera.last_error ?? camera.state;
-      card.figures.textContent = camera.up ? String(camera.active_tracks) : camera.state.split(" ")[0];
-      if (thumbnails && camera.up && camera.last_frame_age_s !== null) {
-        card.image.src = `/api/cameras/${encodeURIComponent(camera.name)}/snapshot.jpg?t=${Math.round(now)}`;
-      }
-    }
-  }
-
-  #add(name) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "card";
-    button.setAttribute("aria-pressed", String(name === this.chosen));
-    button.setAttribute("aria-label", `Watch ${name}`);
-    button.addEventListener("click", () => this.choose(name));
-    const image = new Image();
-    image.alt = "";
-    const row = document.createElement("div");
-    const title = document.createElement("b");
-    title.textContent = name;
-    const figures = document.createElement("span");
-    row.append(document.createElement("i"), title, figures);
-    button.append(image, row);
-    this.#nav.append(button);
-    const card = { button, image, figures };
-    this.#cards.set(name, card);
-    return card;
-  }
+// What a camera is doing: a word for machines, and words for people.
+export function stateOf(camera) {
+  if (!camera.up) return camera.state === "away" ? ["away", "Away"] : ["waiting", "Waiting"];
+  if (camera.flags?.includes("stale")) return ["frozen", "Frozen"];
+  if (camera.last_frame_age_s === null) return ["waiting", "Starting"];
+  if (camera.last_frame_age_s > STALE_S) return ["stale", "Stale"];
+  return ["live", "Live"];
 }

@@ -10,8 +10,16 @@ export class TrackList {
   #count;
   #drawnAt = -Infinity;
   #current = new Map();
+  #shows;
+  #followed = null;
 
-  constructor({ list, empty, count }) {
+  // shows(track): whether it is wanted. onFollow(track): somebody wants to follow it.
+  constructor({ list, empty, count, shows, onFollow }) {
+    this.#shows = shows;
+    list.addEventListener("click", ({ target }) => {
+      const row = this.#rows.get(Number(target.closest(".track")?.dataset.id));
+      if (row) onFollow(row.track);
+    });
     this.#list = list;
     this.#empty = empty;
     this.#count = count;
@@ -26,9 +34,24 @@ export class TrackList {
     this.#drawnAt = -Infinity;
   }
 
+  set followed(id) {
+    this.#followed = id;
+    for (const row of this.#rows.values()) this.#mark(row);
+  }
+
+  #mark({ parts, track }) {
+    parts.button.setAttribute("aria-pressed", String(track.id === this.#followed));
+  }
+
+  // Draw anew: other tracks are wanted.
+  refresh() {
+    this.#draw(performance.now());
+  }
+
   update(frame) {
     const now = performance.now();
-    for (const track of frame.tracks) {
+    const tracks = frame.tracks.filter((track) => this.#shows(track));
+    for (const track of tracks) {
       let row = this.#rows.get(track.id);
       if (!row) {
         row = { parts: newRow(track) };
@@ -37,9 +60,10 @@ export class TrackList {
       }
       const isNew = row.track === undefined;
       Object.assign(row, { track, answeredAt: now });
+      if (isNew) this.#mark(row);
       if (isNew) drawRow(row, track.state); // the others are drawn a few times a second
     }
-    this.#current = new Map(frame.tracks.map((track) => [track.id, track]));
+    this.#current = new Map(tracks.map((track) => [track.id, track]));
     if (now - this.#drawnAt >= EVERY_MS) this.#draw(now);
   }
 
@@ -53,14 +77,15 @@ export class TrackList {
     this.#drawnAt = now;
     for (const [id, row] of this.#rows) {
       const track = this.#current.get(id);
-      if (!track && now - row.answeredAt > LINGER_MS) {
+      if (!this.#shows(row.track) || (!track && now - row.answeredAt > LINGER_MS)) {
         row.parts.item.remove();
         this.#rows.delete(id);
         continue;
       }
       drawRow(row, track ? track.state : "left");
     }
-    this.#count.textContent = String([...this.#current.values()].filter(isSeen).length);
+    const shown = [...this.#current.values()].filter((track) => isSeen(track) && this.#shows(track));
+    this.#count.textContent = String(shown.length);
     this.#empty.hidden = this.#rows.size > 0;
   }
 }
@@ -73,21 +98,24 @@ export function isSeen(track) {
 function newRow(track) {
   const item = document.createElement("li");
   item.className = "track";
+  const button = append(item, "button", "track-row");
+  button.type = "button";
+  button.title = "Follow it";
   item.dataset.id = String(track.id);
-  const swatch = append(item, "span", "swatch");
+  const swatch = append(button, "span", "swatch");
   swatch.style.color = track.color;
   swatch.style.borderColor = track.color;
-  const middle = append(item, "div");
-  const what = append(middle, "div", "what");
+  const middle = append(button, "span", "middle");
+  const what = append(middle, "span", "what");
   const label = append(what, "b");
   append(what, "span").textContent = `#${track.id}`;
-  const fill = append(append(middle, "div", "meter"), "i");
+  const fill = append(append(middle, "span", "meter"), "i");
   fill.style.background = track.color;
-  const figures = append(item, "div", "figures");
+  const figures = append(button, "span", "figures");
   const score = append(figures, "b");
   const age = append(figures, "span");
   age.title = "In view for";
-  return { item, label, fill, score, age };
+  return { item, button, label, fill, score, age };
 }
 
 function drawRow({ parts, track }, state) {
@@ -99,7 +127,7 @@ function drawRow({ parts, track }, state) {
   parts.item.classList.toggle("gone", state !== "confirmed");
 }
 
-function duration(seconds) {
+export function duration(seconds) {
   if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;

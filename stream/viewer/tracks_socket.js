@@ -1,6 +1,7 @@
 // The data: a WebSocket of tracked frames that comes back by itself.
 
 import { Backoff } from "./retry.js";
+import { hangUp, socketAddress } from "./sockets.js";
 
 export class TracksSocket {
   #socket = null;
@@ -26,12 +27,17 @@ export class TracksSocket {
     this.#connect();
   }
 
+  leave() {
+    clearTimeout(this.#retry);
+    hangUp(this.#socket);
+    this.#socket = null;
+    this.open = false;
+  }
+
   #connect() {
     clearTimeout(this.#retry);
-    this.#socket?.close();
-    const url = new URL(`/ws/cameras/${encodeURIComponent(this.#camera)}/tracks`, location.href);
-    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(url);
+    hangUp(this.#socket);
+    const socket = new WebSocket(socketAddress(`/ws/cameras/${encodeURIComponent(this.#camera)}/tracks`));
     this.#socket = socket;
     this.open = false;
     socket.onopen = () => {

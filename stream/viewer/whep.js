@@ -1,8 +1,12 @@
 // The picture: a WHEP client that keeps one <video> playing and comes back by itself.
 
+import { GlassReporter } from "./glass.js";
 import { Backoff } from "./retry.js";
 
 const DISCONNECTED_MS = 3000;
+const STOP_MS = 3000;
+const UNREACHABLE_MS = 5000; // an answered offer that has not connected by then finds no way for UDP
+const UNREACHABLE_RETRY_MS = 30000;
 
 // Link: <turn:host>; rel="ice-server"; username="..."; credential="..." (RFC 9725, section 4.6).
 function iceServersOf(links) {
@@ -25,17 +29,26 @@ export class WhepPlayer {
   #backoff = new Backoff();
   #generation = 0;
   #onMasks;
+  #onPlaying;
+  #onUnreachable;
+  #connecting = null;
 
   // Whether the server sends masks beside the picture instead of drawing them into it; counts from the next start.
   masksAsData = false;
 
+  // Told when pictures are shown, it tells the server.
+  glass = new GlassReporter();
+
   // state: "connecting" | "playing" | "retrying"
   state = "connecting";
 
-  // onMasks(data): a message about one of the pictures (docs/masks.md).
-  constructor(video, onMasks) {
+  // onMasks(data): a message about one of the pictures (docs/masks.md). onPlaying(): the picture comes.
+  // onUnreachable(): the server answers, but no picture gets through; tried again by itself, less often.
+  constructor(video, { onMasks, onPlaying, onUnreachable }) {
     this.#video = video;
     this.#onMasks = onMasks;
+    this.#onPlaying = onPlaying;
+    this.#onUnreachable = onUnreachable;
     addEventListener("pagehide", () => this.stop());
   }
 
@@ -54,10 +67,17 @@ export class WhepPlayer {
   stop() {
     this.#generation += 1;
     clearTimeout(this.#retry);
-    this.#peer?.close();
-    this.#peer = null;
-    if (this.#session) fetch(this.#session, { method: "DELETE", keepalive: true }).catch(() => {});
-    this.#session = null;
+    clearTimeout(this.#connecting);
+    const [peer, session] = [this.#peer, this.#session];
+    this.#peer = this.#session = null;
+    if (!session) {
+      peer?.close();
+      return;
+    }
+    // Said before it is done: a session whose peer has left is not there any more.
+    fetch(session, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(STOP_MS) })
+      .catch(() => {})
+      .finally(() => peer?.close());
   }
 
   async #connect() {
@@ -74,6 +94,7 @@ export class WhepPlayer {
         if (generation === this.#generation) this.#onMasks(data);
       };
     }
+    this.glass.open(peer);
     peer.ontrack = ({ track }) => this.#show(track);
     peer.onconnectionstatechange = () => this.#follow(peer, generation);
     try {
@@ -85,6 +106,8 @@ export class WhepPlayer {
       if (iceServers.length) peer.setConfiguration({ ...peer.getConfiguration(), iceServers });
       await peer.setLocalDescription(offer);
       await peer.setRemoteDescription({ type: "answer", sdp: answer });
+      if (generation !== this.#generation || peer.connectionState === "connected") return;
+      this.#connecting = setTimeout(() => this.#giveUp(), UNREACHABLE_MS);
     } catch (error) {
       if (generation === this.#generation) this.#again(error.retryAfterMs);
     }
@@ -119,13 +142,22 @@ export class WhepPlayer {
     if (generation !== this.#generation) return;
     clearTimeout(this.#retry);
     if (peer.connectionState === "connected") {
+      clearTimeout(this.#connecting);
       this.state = "playing";
       this.#backoff.reset();
+      this.#onPlaying();
+    } else if (peer.connectionState === "failed" && this.state !== "playing") {
+      this.#giveUp();
     } else if (peer.connectionState === "failed" || peer.connectionState === "closed") {
       this.#again();
     } else if (peer.connectionState === "disconnected") {
       this.#retry = setTimeout(() => this.#again(), DISCONNECTED_MS);
     }
+  }
+
+  #giveUp() {
+    this.#again(UNREACHABLE_RETRY_MS);
+    this.#onUnreachable();
   }
 
   #again(afterMs) {

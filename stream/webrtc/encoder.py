@@ -48,7 +48,8 @@ class EncodedPicture:
     """One picture, packed for RTP; an H.264 keyframe is an IDR picture with SPS and PPS.
 
     `seq` is the number of the camera's frame; `ticks` is its time in 1/90000 s, and grows with every picture; `size` is
-    in bytes; `masks` is there for viewers who draw them themselves. Shared by all viewers.
+    in bytes; `masks` is there for viewers who draw them themselves; `captured_at_s` (Unix time) is None where
+    nothing can be learned of when it is shown. Shared by all viewers.
     """
 
     seq: int
@@ -56,6 +57,7 @@ class EncodedPicture:
     keyframe: bool
     payloads: Sequence[bytes] = field(repr=False, compare=False)
     masks: MaskText | None = field(default=None, repr=False, compare=False)
+    captured_at_s: float | None = field(default=None, repr=False, compare=False)
 
     @property
     def size(self) -> int:

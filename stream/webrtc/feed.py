@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,15 +23,14 @@ from numpy.typing import NDArray
 
 from stream.hub import Hub
 from stream.overlay import draw_overlay
-from stream.pipeline import CameraPipeline
 from stream.statistics import CameraStatistics, ViewerKind
 from stream.types import TrackedFrame
 from stream.webrtc.clock import RtpClock
 from stream.webrtc.encoder import Codec, EncodedPicture, MaskText, VideoEncoder
 from stream.webrtc.fanout import Fanout, ViewerQueue
-from stream.webrtc.passed import PassedFeed
 from stream.webrtc.rate import ceiling_bps, shared_bps
 from stream.wire import encode
+from stream.zones import Regions
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +45,14 @@ class Picture:
     """One picture, ready for a video encoder.
 
     `frame`: what it shows; `planes` is I420 in one array of shape (3 H / 2, W), H and W even, never written to; `ticks`
-    is its time in 1/90000 s from the feed's start and grows with every picture; `drawn_at_s` is on the monotonic clock.
+    is its time in 1/90000 s from the feed's start and grows with every picture; `drawn_at_s` is on the monotonic clock;
+    `fresh`: it was not shown before.
     """
 
     frame: TrackedFrame
     ticks: int
     drawn_at_s: float
+    fresh: bool
     planes: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
@@ -91,7 +92,8 @@ class _Stream:
 class OverlayFeed:
     """Encoded pictures of one camera for any number of viewers. All methods run on the event loop's thread.
 
-    `plain`: nothing is drawn; what would be is said beside each picture (`EncodedPicture.masks`).
+    `plain`: nothing is drawn; what would be is said beside each picture (`EncodedPicture.masks`). `regions` gives the
+    zones and lines as of now.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class OverlayFeed:
         *,
         stamp: bool = False,
         plain: bool = False,
+        regions: Callable[[], Regions] = Regions,
     ) -> None:
         self.origin = random.getrandbits(32)
         """The RTP timestamp of ticks 0, random as RFC 3550, section 5.1, wants it."""
@@ -110,6 +113,7 @@ class OverlayFeed:
         self._statistics = statistics
         self._stamp = stamp
         self._plain = plain
+        self._regions = regions
         self._kind: ViewerKind = "plain" if plain else "overlay"
         self._streams: dict[Codec, _Stream] = {}
         self._clock = RtpClock()
@@ -187,17 +191,18 @@ class OverlayFeed:
         """Draw and encode until the hub closes or nobody watches."""
         async with self._hub.subscribe() as frames:
             if self._hub.latest is not None:
-                await self._publish(self._hub.latest)
+                await self._publish(self._hub.latest, fresh=False)
             async for frame in frames:
                 await self._publish(frame)
 
-    async def _publish(self, frame: TrackedFrame) -> None:
+    async def _publish(self, frame: TrackedFrame, *, fresh: bool = True) -> None:
         async with self._encoding:
             began = time.monotonic()
-            planes = await self._in_thread(partial(render_planes, frame, self._stamp, self._plain))
+            draw = partial(render_planes, frame, self._stamp, self._plain, self._regions())
+            planes = await self._in_thread(draw)
             now = time.monotonic()
             self._statistics.stage("overlay", now - began)
-            self._last = Picture(frame, self._clock.ticks(frame.captured_at_s), now, planes)
+            self._last = Picture(frame, self._clock.ticks(frame.captured_at_s), now, fresh, planes)
             self._drawn.set()
             for stream in tuple(self._streams.values()):
                 await self._encode(stream, self._last)
@@ -212,7 +217,7 @@ class OverlayFeed:
                 if self._last is not None and stream.keyframe_due:
                     now = time.monotonic()
                     ticks = self._clock.between(now - self._last.drawn_at_s)
-                    self._last = replace(self._last, ticks=ticks, drawn_at_s=now)
+                    self._last = replace(self._last, ticks=ticks, drawn_at_s=now, fresh=False)
                     await self._encode(stream, self._last)
 
     async def _encode(self, stream: _Stream, picture: Picture) -> None:
@@ -225,6 +230,8 @@ class OverlayFeed:
         )
         encoded = await self._in_thread(partial(work, bps=stream.rate(picture, fps), fps=fps))
         self._statistics.encoded(stream.encoder.codec, encoded.keyframe, time.monotonic() - began)
+        if picture.fresh and picture.frame.clock != "media":
+            encoded = replace(encoded, captured_at_s=picture.frame.captured_at_s)
         if self._plain:
             rtp_timestamp = (self.origin + picture.ticks) & 0xFFFFFFFF
             masks = MaskText(encode(picture.frame, rtp_timestamp), rtp_timestamp)
@@ -235,66 +242,20 @@ class OverlayFeed:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-class OverlayFeeds:
-    """The feeds of each camera, each made when first asked for: its overlay, and what is there for viewers who draw the
-    masks themselves.
-    """
-
-    def __init__(
-        self, cameras: Mapping[str, CameraPipeline], executor: Executor, *, stamp: bool = False
-    ) -> None:
-        self._cameras = cameras
-        self._executor = executor
-        self._stamp = stamp
-        self._feeds: dict[str, OverlayFeed] = {}
-        self._plain: dict[str, OverlayFeed] = {}
-        self._passed: dict[str, PassedFeed] = {}
-
-    def __getitem__(self, camera: str) -> OverlayFeed:
-        """The overlay of a camera. Raises KeyError when there is no such camera."""
-        if camera not in self._feeds:
-            self._feeds[camera] = self._make(camera, plain=False)
-        return self._feeds[camera]
-
-    def plain(self, camera: str) -> OverlayFeed:
-        """The camera's picture, encoded again, with masks beside it. Raises KeyError."""
-        if camera not in self._plain:
-            self._plain[camera] = self._make(camera, plain=True)
-        return self._plain[camera]
-
-    def passed(self, camera: str) -> PassedFeed:
-        """The camera's own encoded pictures, with masks beside them. Raises KeyError."""
-        if camera not in self._passed:
-            pipeline = self._cameras[camera]
-            self._passed[camera] = PassedFeed(pipeline.hub, pipeline.packets, pipeline.statistics)
-        return self._passed[camera]
-
-    def viewers(self, camera: str) -> int:
-        """How many watch a camera, in whichever way."""
-        feeds = (self._feeds, self._plain, self._passed)
-        return sum(feed[camera].viewers for feed in feeds if camera in feed)
-
-    def on_masks_dropped(self, camera: str) -> Callable[[], None]:
-        """What to call when a viewer of a camera does not get some masks. Raises KeyError."""
-        return self._cameras[camera].statistics.masks_dropped
-
-    def _make(self, camera: str, *, plain: bool) -> OverlayFeed:
-        pipeline = self._cameras[camera]
-        return OverlayFeed(pipeline.hub, self._executor, pipeline.statistics, stamp=self._stamp, plain=plain)
-
-    async def close(self) -> None:
-        """End all feeds."""
-        drawn = (*self._feeds.values(), *self._plain.values())
-        await asyncio.gather(
-            *(feed.close() for feed in drawn), *(feed.close() for feed in self._passed.values())
-        )
-
-
-def render_planes(frame: TrackedFrame, stamp: bool = False, plain: bool = False) -> NDArray[np.uint8]:
+def render_planes(
+    frame: TrackedFrame,
+    stamp: bool = False,
+    plain: bool = False,
+    regions: Regions = Regions(),  # noqa: B008  # immutable
+) -> NDArray[np.uint8]:
     """The frame's overlay, or its `plain` picture, as I420 planes, shape (3 H / 2, W), cut to even H and W.
 
     For a worker thread.
     """
-    shown = draw_overlay(frame.image, () if plain else frame.tracks, stamp=frame.seq if stamp else None)
+    number = frame.seq if stamp else None
+    if plain:
+        shown = draw_overlay(frame.image, (), stamp=number)
+    else:
+        shown = draw_overlay(frame.image, frame.tracks, stamp=number, regions=regions)
     height, width = shown.shape[0] & ~1, shown.shape[1] & ~1
     return np.asarray(cv2.cvtColor(shown[:height, :width], cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)

@@ -243,7 +243,8 @@ class PassedFeed:
             masks = MaskText(encode(frame, rtp_timestamp), rtp_timestamp)
         self._count += 1
         seq = frame.seq if frame is not None else self._count
-        return EncodedPicture(seq, ticks, packet.keyframe, h264_payloads(packet.data), masks)
+        payloads = h264_payloads(packet.data)
+        return EncodedPicture(seq, ticks, packet.keyframe, payloads, masks, packet.arrival_s)
 
     # Where a viewer begins.
 
@@ -275,13 +276,20 @@ class PassedFeed:
         queue.replayed_at = last
         # Later than all that it was sent, and earlier than what comes next.
         again = squeezed(self._recent, last + len(self._recent), 1)
-        queue.begin([replace(picture, masks=None) for picture in again])
+        queue.begin([replace(picture, masks=None, captured_at_s=None) for picture in again])
 
 
 def squeezed(pictures: Sequence[EncodedPicture], end: int, step: int) -> list[EncodedPicture]:
-    """The same pictures `step` ticks apart, the last at `end`: only that is meant to be seen, and keeps its masks."""
+    """The same pictures `step` ticks apart, the last at `end`: only that is meant to be seen, and keeps its masks. They
+    may be old: nothing can be learned of when they are shown.
+    """
     last = len(pictures) - 1
     return [
-        replace(picture, ticks=end - (last - i) * step, masks=picture.masks if i == last else None)
+        replace(
+            picture,
+            ticks=end - (last - i) * step,
+            masks=picture.masks if i == last else None,
+            captured_at_s=None,
+        )
         for i, picture in enumerate(pictures)
     ]

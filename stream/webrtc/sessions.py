@@ -16,6 +16,7 @@ from typing import Protocol
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
+from stream.pipeline import CameraPipeline
 from stream.webrtc.ice import IceOptions, listen_on
 from stream.webrtc.offer import Direction, OfferError, check_offer
 from stream.webrtc.trickle import MAX_CANDIDATES, Fragment
@@ -102,8 +103,8 @@ class Session:
 
 
 class Sessions:
-    """All sessions of one kind. `media` makes what one carries, for a camera, or raises KeyError; `peers` is what
-    those at the other end are called, in the plural; `direction` is their way: recvonly or sendonly.
+    """All sessions of one kind; a `CameraWatcher`. `media` makes what one carries, for a camera, or raises KeyError;
+    `peers` is what those at the other end are called, in the plural; `direction` is their way: recvonly or sendonly.
     """
 
     def __init__(
@@ -124,10 +125,10 @@ class Sessions:
         self.ice = ice
         self._sessions: dict[str, Session] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._opening = 0
+        self._opening: set[Session] = set()
 
     def __len__(self) -> int:
-        return len(self._sessions) + self._opening
+        return len(self._sessions) + len(self._opening)
 
     async def open(self, camera: str, offer: str, media: Media | None = None) -> tuple[Session, str]:
         """Answer an SDP offer of a camera; returns the session and the SDP answer. `media`: what it carries, where that
@@ -139,11 +140,13 @@ class Sessions:
         if len(self) >= self._most:
             raise SessionLimitError(f"{self._most} {self._peers} are being served, the limit")
         media = media or self._media(camera)
-        self._opening += 1
+        connection = RTCPeerConnection(self.ice.configuration())
+        session = Session(camera, connection, media, _ufrag(offer))
+        self._opening.add(session)
         try:
-            session, answer = await self._negotiate(camera, media, offer)
+            answer = await self._negotiate(session, offer)
         finally:
-            self._opening -= 1
+            self._opening.discard(session)
         self._sessions[session.id] = session
         self._watchers[session.id] = asyncio.create_task(
             self._watch(session), name=f"{self._peers} of {camera}"
@@ -162,15 +165,23 @@ class Sessions:
         if watcher is not None:
             await watcher
 
+    def came(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`."""
+
+    def went(self, camera: CameraPipeline) -> None:
+        """See `CameraWatcher`: its sessions end, those too that have not connected yet."""
+        for session in (*self._sessions.values(), *self._opening):
+            if session.camera == camera.name:
+                session.ended.set()
+
     async def close_all(self) -> None:
         """End every session and wait until all are gone."""
         for session in tuple(self._sessions.values()):
             session.ended.set()
         await asyncio.gather(*self._watchers.values())
 
-    async def _negotiate(self, camera: str, media: Media, offer: str) -> tuple[Session, str]:
-        connection = RTCPeerConnection(self.ice.configuration())
-        session = Session(camera, connection, media, _ufrag(offer))
+    async def _negotiate(self, session: Session, offer: str) -> str:
+        connection, media = session.connection, session.media
         try:
             media.prepare(connection)
             await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
@@ -186,7 +197,7 @@ class Sessions:
                 # aiortc raises many kinds for an offer that parses but makes no sense.
                 raise OfferError(f"the offer cannot be answered: {type(error).__name__}") from error
             raise
-        return session, str(connection.localDescription.sdp)
+        return str(connection.localDescription.sdp)
 
     async def _watch(self, session: Session) -> None:
         """Live as long as the session does; then take it away."""

@@ -12,6 +12,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from stream.webrtc.encoder import Codec, EncodedPicture
 from stream.webrtc.fanout import ViewerQueue
+from stream.webrtc.glass import GlassReports
 from stream.webrtc.mask_outlet import MaskOutlet
 
 
@@ -33,15 +34,19 @@ class PictureTrack(MediaStreamTrack):
     """The pictures of one camera, from a keyframe on. It joins the camera's viewers when the first picture is asked
     for, which is when the peer is connected.
 
-    `codec` is what was negotiated; set it before that. `masks`: what is said of each picture goes there.
+    `codec` is what was negotiated; set it before that. `masks`: what is said of each picture goes there; `glass` is
+    told what was sent.
     """
 
     kind = "video"
 
-    def __init__(self, feed: Feed, masks: MaskOutlet | None = None) -> None:
+    def __init__(
+        self, feed: Feed, masks: MaskOutlet | None = None, glass: GlassReports | None = None
+    ) -> None:
         super().__init__()
         self.origin = feed.origin
         self.masks = masks or MaskOutlet()
+        self.glass = glass or GlassReports()
         self.codec: Codec = "H264"
         self.queue: ViewerQueue | None = None
         self._feed = feed
@@ -58,6 +63,7 @@ class PictureTrack(MediaStreamTrack):
             self.stop()
             raise MediaStreamError from ended
         self.masks.send(picture)
+        self.glass.sent((self.origin + picture.ticks) & 0xFFFFFFFF, picture)
         return picture
 
     async def recv(self) -> NoReturn:

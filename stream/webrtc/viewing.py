@@ -11,9 +11,11 @@ from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import SessionDescription
 
+from stream.statistics import CameraStatistics
 from stream.webrtc.encoder import Codec
-from stream.webrtc.feed import OverlayFeeds
 from stream.webrtc.feedback import listen
+from stream.webrtc.feeds import OverlayFeeds
+from stream.webrtc.glass import GlassReports
 from stream.webrtc.mask_outlet import MaskOutlet
 from stream.webrtc.offer import OfferError
 from stream.webrtc.profiles import Narrowed, narrow
@@ -25,11 +27,14 @@ CODEC_ORDER = ("video/H264", "video/VP8")
 
 
 class Viewing:
-    """What one viewer is shown; see `sessions.Media`. `on_masks_dropped`: see `MaskOutlet`."""
+    """What one viewer is shown; see `sessions.Media`. `statistics`: where it is counted."""
 
-    def __init__(self, feed: Feed, on_masks_dropped: Callable[[], None] = lambda: None) -> None:
-        self.masks = MaskOutlet(on_masks_dropped)
-        self.track = PictureTrack(feed, self.masks)
+    def __init__(self, feed: Feed, statistics: CameraStatistics) -> None:
+        self.masks = MaskOutlet(statistics.masks_dropped)
+        self.glass = GlassReports(
+            lambda shown: statistics.shown(shown.latency_s, shown.error_s), statistics.glass_refused
+        )
+        self.track = PictureTrack(feed, self.masks, self.glass)
 
     def prepare(self, connection: RTCPeerConnection) -> None:
         """Offer the picture, and listen to what the viewer says of it."""
@@ -39,6 +44,7 @@ class Viewing:
         listen(transceiver.sender, self.track)
         take_over(transceiver.sender, self.track)
         connection.on("datachannel", self.masks.take)
+        connection.on("datachannel", self.glass.take)
 
     def negotiated(self, connection: RTCPeerConnection, answer: str) -> None:
         """Send what the answer says. Raises OfferError where it holds no video to send."""
@@ -53,13 +59,15 @@ class Viewing:
         self.track.stop()
 
 
-def viewing_as_data(feeds: OverlayFeeds, camera: str, offer: str) -> tuple[Viewing, Narrowed | None]:
+def viewing_as_data(all_feeds: OverlayFeeds, camera: str, offer: str) -> tuple[Viewing, Narrowed | None]:
     """A camera's picture with the masks beside it: its own packets and the offer that fits them, where the peer can be
     given these. Raises KeyError when there is no such camera.
     """
-    passed, dropped = feeds.passed(camera), feeds.on_masks_dropped(camera)
-    narrowed = None if passed.profile is None else narrow(offer, passed.profile)
-    return Viewing(feeds.plain(camera) if narrowed is None else passed, dropped), narrowed
+    feeds = all_feeds.of(camera)
+    profile = feeds.passed.profile
+    narrowed = None if profile is None else narrow(offer, profile)
+    feed = feeds.plain if narrowed is None else feeds.passed
+    return Viewing(feed, feeds.camera.statistics), narrowed
 
 
 def codec_preferences() -> list[RTCRtpCodecCapability]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 from fastapi.params import Depends
 
-from stream.webrtc.feed import OverlayFeeds
+from stream.webrtc.feeds import OverlayFeeds
 from stream.webrtc.sessions import Session, Sessions
 from stream.webrtc.signalling import (
     RETRY_AFTER,

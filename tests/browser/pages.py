@@ -38,10 +38,11 @@ async ([count, every]) => {
 async def collect_pictures(page: Page, count: int, *, every: int = 1) -> list[Image]:
     """Pictures of the page's video as its canvas shows them, (H, W, 3) RGB: one out of `every` shown."""
     pictures = await page.evaluate(COLLECT, [count, every])
-    return [_decode(picture) for picture in pictures]
+    return [decode_picture(picture) for picture in pictures]
 
 
-def _decode(data_url: str) -> Image:
+def decode_picture(data_url: str) -> Image:
+    """A data URL of a PNG as (H, W, 3) RGB."""
     data = np.frombuffer(base64.b64decode(data_url.partition(",")[2]), np.uint8)
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
 

@@ -89,7 +89,6 @@ async def drawn_here(
         complaints = Complaints(page)
         await page.goto(address)
         await wait_for_state(page, "live")
-        await page.keyboard.press("m")
         yield page, service, complaints
 
 

@@ -41,7 +41,7 @@ async def test_a_browser_publishes_its_camera(browser_with_camera: Browser) -> N
         assert location.startswith("/whip/cam/sessions/")
         await until(lambda: sum(w.frames[-1].camera == "cam" for w in tuple(windows)) >= 15)
         await page.close()
-        await until(lambda: not service.doorways["cam"].occupied)
+        await until(lambda: not service.cameras.doorways["cam"].occupied)
     frames = [w.frames[-1] for w in windows if w.frames[-1].camera == "cam"]
     assert all(one.captured_at_s <= two.captured_at_s for one, two in pairwise(frames))
     assert any((one.image != two.image).any() for one, two in pairwise(frames)), "its picture moves"

@@ -53,6 +53,8 @@ async def test_a_browser_shows_the_published_masks_on_their_own_frames(
             page = await browser.new_page(viewport={"width": 1440, "height": 900})
             await page.goto(server.address)
             await wait_for_state(page, "live")
+            await page.click("[data-switch=server]")
+            await page.wait_for_selector('#stage[data-mode="overlay"][data-state="live"]')
             pictures = await collect_pictures(page, PICTURES, every=2)
             await page.screenshot(path=artifacts / "viewer.png")
     pairs = pair_by_number(pictures, published)

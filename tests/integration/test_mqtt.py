@@ -19,12 +19,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from stream.app import Service
-from stream.config import MqttConfig
+from stream.config import MqttConfig, parse_config
 from stream.errors import ConfigError
 from stream.events import decode_event
 from stream.mqtt import MqttPublisher, mqtt_events
 from stream.sources import ReconnectPolicy
+from tests.stream.frames import SquareEngine
 from tests.stream.viewer_frames import make_picture, make_service, until
+from tests.stream.walks import standing_at, walking
 from tests.support.mqtt_broker import PASSWORD, USER, Broker
 
 pytestmark = pytest.mark.integration
@@ -78,6 +80,21 @@ async def test_each_event_is_published_below_its_camera_and_kind(tmp_path: Path,
                     assert topic == "home/sv/door/events/born"
                     assert decode_event(text) == service.events.history[number - 1]
             assert await anext(messages) == ("home/sv/status", "offline")
+
+
+async def test_what_happens_at_a_zone_has_a_topic_of_its_kind(tmp_path: Path) -> None:
+    zone = {"polygon": [[0, 0], [1, 0], [1, 1], [0, 1]], "settle_s": 0}
+    cameras = {"yard": {"url": "synthetic:1", "zones": {"all": zone}}}
+    service = Service(parse_config({"cameras": cameras}, "test"), SquareEngine())
+    with Broker(tmp_path) as broker:
+        async with (
+            reading(broker, "syncvis/yard/events/enter") as messages,
+            mqtt_events(config_of(broker), service.events),
+        ):
+            service.hub("yard").publish(walking(1, standing_at(0.5, 0.5)))
+            topic, text = await anext(messages)
+            event = decode_event(text)
+    assert (topic, event.event, event.zone) == ("syncvis/yard/events/enter", "enter", "all")
 
 
 async def test_a_service_that_is_gone_without_a_word_is_offline(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def test_it_publishes_and_leaves(python: str, script: str) -> None:
         async with publisher(python, script, url):
             await until(lambda: len(frames_of(service)) >= PICTURES)
             assert frames_of(service)[-1].image.shape == (*SIZE, 3)
-        assert not service.doorways["cam"].occupied, "it ended its session"
+        assert not service.cameras.doorways["cam"].occupied, "it ended its session"
 
 
 async def test_a_publisher_that_is_killed_makes_room_for_the_next() -> None:
@@ -73,7 +73,7 @@ async def test_a_publisher_that_is_killed_makes_room_for_the_next() -> None:
             await until(lambda: len(frames_of(service)) >= PICTURES)
             client.kill()
             await client.wait()
-        await until(lambda: not service.doorways["cam"].occupied)
+        await until(lambda: not service.cameras.doorways["cam"].occupied)
         before = frames_of(service)[-1].seq
         async with publisher(sys.executable, "aiortc_whip_client.py", url):
             await until(lambda: frames_of(service)[-1].seq > before + PICTURES)

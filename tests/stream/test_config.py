@@ -4,6 +4,7 @@ secret.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stream.config import CameraConfig, load_config, parse_config
+from stream.camera_config import CameraConfig
+from stream.config import load_config, parse_config
 from stream.errors import ConfigError
 from syncvis_online.paths import find_config
 
@@ -50,7 +52,7 @@ MISTAKES = {
     "wrong word": (CAMERA + "    transport: carrier\n", ["cameras.yard.transport:", "'tcp' or 'udp'"]),
     "missing key": ("cameras:\n  yard:\n    transport: tcp\n", ["cameras.yard.url: this key is required"]),
     "no cameras": ("cameras: {}\n", ["cameras:", "at least 1"]),
-    "camera name": ("cameras:\n  a/b:\n    url: x\n", ["cameras.a/b: a camera's name"]),
+    "camera name": ("cameras:\n  a/b:\n    url: x\n", ["cameras.a/b: a name is"]),
     "a number as a name": ("cameras:\n  1:\n    url: x\n", ["cameras.1: a key is a text"]),
     "a number as a key": (CAMERA + "1: x\n", ["1: a key is a text"]),
     "itself": ("cameras: &a\n  yard: *a\n", ["an alias refers to itself"]),
@@ -134,3 +136,22 @@ def test_the_example_shows_every_key_with_its_default() -> None:
         assert section == type(section)()
     cameras = set().union(*shown["cameras"].values())
     assert cameras == set(CameraConfig.model_fields)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs" / "cameras").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_the_configs_that_ship_can_be_read(path: Path) -> None:
+    assert load_config(path, {"CAMERA_PASSWORD": "x"}).cameras
+
+
+def test_the_example_of_the_docs_can_be_read_and_is_the_config_that_ships() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "zones.md").read_text(), re.DOTALL)
+    (shown,) = parse_config(yaml.safe_load(text), "docs").cameras.values()
+    (ships,) = load_config(ROOT / "configs" / "cameras" / "zones.yaml").cameras.values()
+    assert set(shown.zones) == set(ships.zones)
+    assert set(shown.lines) == set(ships.lines)
+    assert shown.blur == ships.blur

@@ -21,7 +21,8 @@ from stream.stamp import read_stamp
 from stream.statistics import CameraStatistics
 from stream.webrtc import feed as feed_module
 from stream.webrtc.clock import RtpClock
-from stream.webrtc.feed import OverlayFeed, OverlayFeeds
+from stream.webrtc.feed import OverlayFeed
+from stream.webrtc.feeds import OverlayFeeds
 from tests.stream.viewer_frames import SIZE, make_picture, make_service, until
 
 

@@ -23,7 +23,7 @@ from tests.syncvis_online.models import pictures, tiny_checkpoint
 
 def crashed(ledger: IdLedger) -> None:
     """What is left of a ledger whose process was killed: its files as they are, its locks gone."""
-    for lock in ledger._locks:
+    for lock in ledger._locks.values():
         lock.close()
 
 

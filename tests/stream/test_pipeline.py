@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -174,3 +175,26 @@ async def test_a_stride_beyond_the_window_is_a_config_error() -> None:
     async with scheduler_of(SquareEngine(3)) as scheduler:
         with pytest.raises(ConfigError, match=r"pipeline\.stride: the stride must be 1 to 3"):
             pipeline_of(ListSource([]), scheduler, stride=4)
+
+
+@pytest.mark.parametrize("clock", ["arrival", "rtcp", "media"])
+async def test_each_frame_says_where_its_time_went_and_no_more_than_there_was(clock: str) -> None:
+    frames: list[TrackedFrame] = []
+
+    async def sink(frame: TrackedFrame) -> None:
+        frames.append(frame)
+
+    taken_s = time.time() - 5
+    source = ListSource(make_frame(seq, at_s=taken_s + seq / 25, clock=clock) for seq in range(7))
+    async with scheduler_of(SquareEngine(3, 2)) as scheduler:
+        await pipeline_of(source, scheduler, sink=sink).run()
+    assert len(frames) == 7
+    known = {"queue", "schedule", "decode"} | ({"receive"} if clock != "media" else set())
+    for frame in frames:
+        assert set(frame.stages_s) == known
+        assert min(frame.stages_s.values()) >= 0
+        # The engine says 10 ms that it did not take.
+        assert sum(frame.stages_s.values()) <= frame.latency_s + 0.011
+        if clock != "media":
+            assert frame.stages_s["receive"] == pytest.approx(frame.latency_s, abs=2.5)
+            assert frame.stages_s["receive"] > 4

@@ -129,7 +129,7 @@ async def test_a_snapshot_is_a_jpeg_with_or_without_the_overlay(
 
 
 @pytest.mark.parametrize("camera", ["nobody", "..%2Fdoor", "door%2F", "%00", "d" * 300])
-@pytest.mark.parametrize("path", ["", "/tracks", "/snapshot.jpg"])
+@pytest.mark.parametrize("path", ["", "/tracks", "/zones", "/snapshot.jpg"])
 async def test_an_unknown_camera_is_not_found(client: httpx.AsyncClient, camera: str, path: str) -> None:
     assert (await client.get(f"/api/cameras/{camera}{path}")).status_code == 404
 
@@ -150,7 +150,9 @@ async def test_openapi_describes_the_wire_form_and_every_route(client: httpx.Asy
     assert set(schema["paths"]) == {
         *("/healthz", "/metrics", "/api/cameras", "/api/cameras/{camera}", "/api/cameras/{camera}/tracks"),
         *("/api/tracks", "/api/events", "/api/cameras/{camera}/events", "/api/schema/{name}.json"),
+        *("/api/cameras/{camera}/zones", "/api/cameras/{camera}/config"),
         *(
+            "/api/cameras/{camera}/zones",
             "/api/cameras/{camera}/snapshot.jpg",
             "/whep/{camera}",
             "/whep/{camera}/sessions/{session}",

@@ -68,7 +68,7 @@ async def test_another_video_or_data_is_refused_whole() -> None:
                     publisher.peer.addTransceiver(Stamped(), direction="sendonly")
                 assert (await publisher.publish()).status_code == 422
         assert server.sessions == 0
-        assert not server.service.doorways["cam"].occupied
+        assert not server.service.cameras.doorways["cam"].occupied
 
 
 async def test_a_second_publisher_is_refused_until_the_first_has_left() -> None:
@@ -111,7 +111,7 @@ async def test_a_publisher_that_says_nothing_more_makes_room() -> None:
 
         publisher.peer.getSenders()[0].transport._send_rtp = nothing
         await until(lambda: server.sessions == 0)
-        await until(lambda: not server.service.doorways["cam"].occupied)
+        await until(lambda: not server.service.cameras.doorways["cam"].occupied)
         state = await server.state()
         assert state["state"] == WAITING
         assert "no more pictures came" in state["last_error"]
@@ -126,7 +126,7 @@ async def test_a_publisher_that_never_connects_is_forgotten() -> None:
         answer = await server.http.post("/whip/cam", content=await publisher.offer(), headers=SDP)
         assert answer.status_code == 201
         await until(lambda: server.sessions == 0)
-        assert not server.service.doorways["cam"].occupied
+        assert not server.service.cameras.doorways["cam"].occupied
 
 
 async def test_lost_packets_cost_pictures_up_to_a_keyframe_that_is_asked_for() -> None:
@@ -269,7 +269,7 @@ async def test_hostile_offers_are_refused_and_leave_the_place_free() -> None:
             assert answer.status_code in (400, 422), body
             assert "\n" not in answer.json()["detail"]
         assert server.sessions == 0
-        assert not server.service.doorways["cam"].occupied
+        assert not server.service.cameras.doorways["cam"].occupied
         assert (await publisher.publish()).status_code == 201
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -79,6 +80,13 @@ def test_names_units_and_colours_are_those_of_version_1() -> None:
     mask = decode_mask(track["mask"])
     assert mask.shape == (message["height"], message["width"])
     assert list(box_of_mask(mask)) == track["box"]
+
+
+def test_stages_are_milliseconds_and_left_out_where_they_are_not_known() -> None:
+    frame = make_picture(0)
+    assert "stages_ms" not in json.loads(encode(frame))
+    told = json.loads(encode(replace(frame, stages_s={"receive": 0.0123456, "queue": 0.0})))
+    assert told["stages_ms"] == {"receive": 12.35, "queue": 0.0}
 
 
 def test_unknown_keys_of_a_later_server_are_ignored() -> None:

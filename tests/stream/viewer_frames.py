@@ -61,20 +61,29 @@ def make_service(*cameras: str) -> Service:
     return Service(config, SquareEngine())
 
 
-async def publish_for_ever(service: Service, camera: str = "cam", period_s: float = 0.04) -> None:
-    """Publish moving pictures on a camera's hub until cancelled."""
+Change = Callable[[TrackedFrame], TrackedFrame]
+
+
+async def publish_for_ever(
+    service: Service, camera: str = "cam", period_s: float = 0.04, change: Change = lambda frame: frame
+) -> None:
+    """Publish moving pictures on a camera's hub until cancelled, each as `change` makes it."""
     hub = service.hub(camera)
     seq = 0
     while True:
-        hub.publish(replace(make_picture(seq, camera), captured_at_s=time.time()))
+        hub.publish(change(replace(make_picture(seq, camera), captured_at_s=time.time())))
         seq += 1
         await asyncio.sleep(period_s)
 
 
 @asynccontextmanager
-async def publishing(service: Service, *cameras: str) -> AsyncIterator[None]:
-    """Cameras that publish while inside."""
-    tasks = [asyncio.create_task(publish_for_ever(service, name)) for name in cameras or ("cam",)]
+async def publishing(
+    service: Service, *cameras: str, change: Change = lambda frame: frame
+) -> AsyncIterator[None]:
+    """Cameras that publish while inside; see `publish_for_ever`."""
+    tasks = [
+        asyncio.create_task(publish_for_ever(service, name, change=change)) for name in cameras or ("cam",)
+    ]
     try:
         yield
     finally:

@@ -1,0 +1,71 @@
+"""SIGHUP: the config file is read again, and its cameras are as it says. What else changed in it needs a restart.
+
+Owns the signal, and the words for what was found. What becomes of the cameras is `stream.roster`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from stream.config import ServeConfig
+from stream.errors import ConfigError
+from stream.roster import Roster
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def reloading(
+    roster: Roster, config: ServeConfig, load: Callable[[], ServeConfig]
+) -> AsyncIterator[None]:
+    """While inside, each SIGHUP has the config read anew by `load`; `config` is what the process was started with."""
+    wanted, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(_reload_when(wanted, roster, config, load), name="reload")
+            try:
+                yield
+            finally:
+                task.cancel()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _reload_when(
+    wanted: asyncio.Event, roster: Roster, config: ServeConfig, load: Callable[[], ServeConfig]
+) -> None:
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        try:
+            found = await asyncio.to_thread(load)
+        except ConfigError as error:
+            _log.error("the config was not loaded again, nothing has changed: %s", error)
+            continue
+        await roster.reload(found)
+        if others := changed_keys(config, found):
+            _log.warning("changed in the config, needs a restart: %s", ", ".join(others))
+        _log.info("the config was loaded again: %d camera(s) in it", len(found.cameras))
+
+
+def changed_keys(old: ServeConfig, new: ServeConfig) -> list[str]:
+    """The keys, but for cameras, of which the values differ: `server.port`. Never a value, it may be a secret."""
+    one, other = old.model_dump(exclude={"cameras"}), new.model_dump(exclude={"cameras"})
+    return list(_differences(one, other, ""))
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str) -> list[str]:
+    found: list[str] = []
+    for key in sorted(one.keys() | other.keys()):
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            found += _differences(mine, theirs, f"{prefix}{key}.")
+        elif mine != theirs:
+            found.append(prefix + key)
+    return found

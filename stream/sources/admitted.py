@@ -1,0 +1,44 @@
+"""A source that asks before it connects.
+
+Owns the order: nothing is opened before `admit` has returned. Does not know what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from stream.sources.base import DropCallback, FrameIterator, IteratedSource, Source
+from stream.types import Frame
+
+Admit = Callable[[], Awaitable[None]]
+"""Raises StreamError where there must be no connection."""
+
+
+class AdmittedSource(IteratedSource):
+    """Another source, whose frames are there only once `admit` has let it. See `Source`."""
+
+    def __init__(self, source: Source, admit: Admit) -> None:
+        self.camera, self.live = source.camera, source.live
+        self._source, self._admit = source, admit
+        self._frames: FrameIterator | None = None
+
+    @property
+    def on_drop(self) -> DropCallback:
+        """See `Source`."""
+        return self._source.on_drop
+
+    @on_drop.setter
+    def on_drop(self, tell: DropCallback) -> None:
+        self._source.on_drop = tell
+
+    async def __anext__(self) -> Frame:
+        if self._frames is None:
+            await self._admit()
+            self._frames = self._source.frames()
+        return await anext(self._frames)
+
+    async def close(self) -> None:
+        """See `Source`."""
+        if self._frames is not None:
+            await self._frames.aclose()
+        await self._source.close()
