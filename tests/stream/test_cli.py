@@ -82,7 +82,7 @@ def served_config(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Serv
     """The config that a command line would serve."""
     seen: list[ServeConfig] = []
 
-    def take(config: ServeConfig) -> int:
+    def take(config: ServeConfig, load: object = None) -> int:
         seen.append(config)
         return 0
 
