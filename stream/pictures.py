@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self
 
 import cv2
@@ -20,6 +21,7 @@ from stream.overlay import draw_overlay
 from stream.pipeline import CameraPipeline
 from stream.types import TrackedFrame
 from stream.wire import encode
+from stream.zones import Regions
 from syncvis_online.types import Image
 
 logger = logging.getLogger(__name__)
@@ -143,9 +145,9 @@ class PictureFeed:
                 if frame is None:
                     return
                 began = time.monotonic()
-                picture = await asyncio.get_running_loop().run_in_executor(
-                    self._executor, render, frame, self._size, self._masks
-                )
+                regions = self.camera.scene.zones.view()
+                draw = partial(render, frame, self._size, self._masks, regions)
+                picture = await asyncio.get_running_loop().run_in_executor(self._executor, draw)
                 self.camera.statistics.encoded("JPEG", False, time.monotonic() - began)
                 for reader in self._readers:
                     reader.offer(picture)
@@ -185,10 +187,10 @@ class PictureFeeds:
         await asyncio.gather(*(feed.close() for feed in self._feeds.values()))
 
 
-def render(frame: TrackedFrame, size: Size, masks: Masks) -> JpegPicture:
+def render(frame: TrackedFrame, size: Size, masks: Masks, regions: Regions) -> JpegPicture:
     """One frame as a JPEG picture. For a worker thread."""
     as_data = masks == "data"
-    image = frame.image if as_data else draw_overlay(frame.image, frame.tracks)
+    image = frame.image if as_data else draw_overlay(frame.image, frame.tracks, regions=regions)
     jpeg = encode_jpeg(_at_most(image, WIDEST[size]), QUALITY[size])
     return JpegPicture(jpeg, encode(frame) if as_data else None)
 

@@ -53,7 +53,7 @@ export class Display {
 
   // Without data about the picture that is shown only the server can draw.
   limit({ drawnHere, canDrawHere, anyZones }) {
-    for (const name of ["masks", "boxes", "labels", "trails"]) this.#switch(name).disabled = !drawnHere;
+    for (const name of SWITCHES) this.#switch(name).disabled = !drawnHere;
     this.#root.querySelector("#opacity").disabled = !drawnHere;
     this.#switch("server").hidden = !canDrawHere;
     this.#switch("zones").hidden = !anyZones;

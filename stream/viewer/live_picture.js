@@ -172,13 +172,8 @@ export class LivePicture {
 
   #onVideoPicture({ rtpTimestamp, expectedDisplayTime }) {
     this.#video.requestVideoFrameCallback((now, picture) => this.#onVideoPicture(picture));
-    if (this.mode === "overlay") {
-      this.#player.glass.shown(rtpTimestamp, expectedDisplayTime);
-      this.#painter.paintOver({ width: this.#video.videoWidth, height: this.#video.videoHeight });
-      this.#shown();
-    } else if (this.#painter.hidden) {
-      this.#shown();
-    }
+    if (this.mode === "overlay") this.#player.glass.shown(rtpTimestamp, expectedDisplayTime);
+    if (this.#painter.hidden) this.#shown();
   }
 
   #onDrawn(frame) {

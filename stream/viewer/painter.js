@@ -47,27 +47,16 @@ export class Painter {
     this.#painted = null;
   }
 
-  // A picture of `size` pixels, in which masks and boxes are. The image may be smaller.
+  // A picture of `size` pixels, in which masks and boxes are. The image may be smaller. `frame`: what is on it; null
+  // where that is drawn into the image.
   paint(image, size, frame) {
     const scale = this.#prepare(size);
     this.#context.drawImage(image, 0, 0, size.width, size.height);
-    if (frame !== null) this.#drawTracks(frame, scale);
-    this.#drawZones(size, scale);
+    if (frame !== null) this.#drawFrame(frame, scale);
     this.#painted = frame;
     this.#canvas.hidden = false;
     this.onPaint(image, size, frame);
     this.#canvas.dispatchEvent(new CustomEvent("drawn", { detail: frame }));
-  }
-
-  // Over a picture that others show: only what does not move with it.
-  paintOver(size) {
-    if (!this.#display.zones || !this.#zones.any) {
-      this.hide();
-      return;
-    }
-    this.#drawZones(size, this.#prepare(size));
-    this.#painted = null;
-    this.#canvas.hidden = false;
   }
 
   // The track at (x, y), shares of the picture, on the frame that is shown: the smallest of several.
@@ -94,7 +83,7 @@ export class Painter {
     return Math.max(1 / finer, width / across);
   }
 
-  #drawTracks(frame, scale) {
+  #drawFrame(frame, scale) {
     const tracks = frame.tracks.filter(
       (track) => track.state === "confirmed" && (this.#display.shows(track) || track.id === this.followed),
     );
@@ -108,12 +97,9 @@ export class Painter {
     }
     if (this.#display.trails) this.#trails.draw(this.#context, tracks.map(({ id }) => id), scale);
     for (const track of tracks) if (this.#display.boxes) drawBox(this.#context, track.box, track.color, 1.6 * scale);
+    if (this.#display.zones) this.#zones.draw(this.#context, frame.width, frame.height, scale);
     for (const track of tracks) if (this.#display.labels) drawTag(this.#context, frame, track, this.#compact, scale);
     for (const track of tracks) if (track.id === this.followed) drawMarks(this.#context, track.box, scale);
-  }
-
-  #drawZones({ width, height }, scale) {
-    if (this.#display.zones) this.#zones.draw(this.#context, width, height, scale);
   }
 }
 

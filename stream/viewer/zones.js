@@ -60,18 +60,17 @@ function drawZone(context, name, points, count, scale) {
   context.fillStyle = count ? "rgb(255 214 102 / 16%)" : "rgb(255 255 255 / 7%)";
   context.fill();
   outline(context, scale, [6 * scale, 4 * scale]);
-  const middle = points.reduce((sum, [x]) => sum + x / points.length, 0);
-  const top = Math.min(...points.map(([, y]) => y));
-  label(context, `${name}  ${count}`, middle, Math.max(top, 10 * scale), scale);
+  // The corner that is nearest to the upper left: there a tag hides the least of what stands inside.
+  const corner = points.reduce((best, point) => (point[0] + 2 * point[1] < best[0] + 2 * best[1] ? point : best));
+  tag(context, `${name}  ${count}`, corner, scale);
 }
 
 // Forward crosses from the left of the line to its right, as seen from its first point.
 function drawLine(context, name, [[x0, y0], [x1, y1]], crossed, scale) {
   trace(context, [[x0, y0], [x1, y1]]);
   outline(context, scale, []);
-  const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
-  label(context, `${name}  → ${crossed.forward}  ← ${crossed.backward}`, x, y, scale);
-  arrow(context, x, y, Math.atan2(y1 - y0, x1 - x0) + Math.PI / 2, scale);
+  arrow(context, (x0 + x1) / 2, (y0 + y1) / 2, Math.atan2(y1 - y0, x1 - x0) + Math.PI / 2, scale);
+  tag(context, `${name}  +${crossed.forward} −${crossed.backward}`, [x1, y1], scale);
 }
 
 // Which way is forward.
@@ -81,9 +80,9 @@ function arrow(context, x, y, angle, scale) {
   context.rotate(angle);
   context.scale(scale, scale);
   context.beginPath();
-  context.moveTo(14, -6);
-  context.lineTo(24, 0);
-  context.lineTo(14, 6);
+  context.moveTo(3, -6);
+  context.lineTo(14, 0);
+  context.lineTo(3, 6);
   context.closePath();
   context.fillStyle = "#ffd666";
   context.fill();
@@ -102,15 +101,17 @@ function outline(context, scale, dash) {
   context.setLineDash([]);
 }
 
-function label(context, text, x, y, scale) {
+// A dark tag at a point, inside the picture.
+function tag(context, text, [x, y], scale) {
   context.font = `600 ${11.5 * scale}px system-ui, sans-serif`;
-  const wide = context.measureText(text).width + 12 * scale;
-  const high = 18 * scale;
-  const left = Math.max(0, x - wide / 2);
-  context.fillStyle = "rgb(8 10 16 / 78%)";
+  const [wide, high] = [context.measureText(text).width + 12 * scale, 18 * scale];
+  const finer = context.getTransform().a;
+  const left = Math.max(0, Math.min(x, context.canvas.width / finer - wide));
+  const top = Math.max(0, Math.min(y, context.canvas.height / finer - high));
+  context.fillStyle = "rgb(8 10 16 / 82%)";
   context.beginPath();
-  context.roundRect(left, y - high / 2, wide, high, 5 * scale);
+  context.roundRect(left, top, wide, high, 4 * scale);
   context.fill();
   context.fillStyle = "#ffd666";
-  context.fillText(text, left + 6 * scale, y + 4 * scale);
+  context.fillText(text, left + 6 * scale, top + 13 * scale);
 }

@@ -12,10 +12,12 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from stream.app import Service
+from stream.config import parse_config
 from stream.server import create_app
 from stream.types import TrackedFrame
 from tests.browser.pages import Complaints, wait_for_state
 from tests.browser.test_viewer_page import SCREENS
+from tests.stream.frames import SquareEngine
 from tests.stream.viewer_frames import SIZE, make_service, publishing, serving
 
 pytestmark = pytest.mark.browser
@@ -157,6 +159,27 @@ async def test_an_object_that_is_clicked_is_followed_until_it_is_left(
         await expect(life).to_be_visible()
         await click_at(page, AWAY)
         await expect(life).to_be_hidden()
+
+
+async def test_zones_and_lines_are_drawn_with_what_was_counted(browser: Browser, artifacts: Path) -> None:
+    zone = {"polygon": [[0.5, 0.3], [0.95, 0.3], [0.95, 0.95], [0.5, 0.95]], "settle_s": 0}
+    line = {"points": [[0.1, 0.9], [0.4, 0.9]]}
+    camera = {"url": "synthetic:1", "zones": {"gate": zone}, "lines": {"kerb": line}}
+    service = Service(parse_config({"cameras": {"door": camera}}, "test"), SquareEngine())
+    on_the_line, in_a_tag = (60, 173), (165, 62)
+    async with (
+        serving(create_app(service)) as (_, address),
+        publishing(service, "door", change=dog_and_car),
+    ):
+        page = await browser.new_page(viewport={"width": 1440, "height": 900})
+        await page.goto(address)
+        await wait_for_state(page, "live")
+        await is_coloured(page, on_the_line)
+        await is_coloured(page, in_a_tag)
+        await page.screenshot(path=artifacts / "zones.png")
+        await page.keyboard.press("z")
+        await is_coloured(page, on_the_line, False)
+        await is_coloured(page, in_a_tag, False)
 
 
 async def test_an_object_that_left_is_said_to_have_left(browser: Browser) -> None:

@@ -11,10 +11,10 @@ from playwright.async_api import Browser, Page, expect
 
 from stream.app import Service
 from stream.config import parse_config
-from stream.server import create_app
+from stream.server import ServerOptions, create_app
 from stream.types import EngineAnswer, Window
-from tests.browser.conftest import chromium
-from tests.browser.pages import Complaints, collect_pictures, wait_for_state
+from stream.webrtc.ice import IceOptions
+from tests.browser.pages import Complaints, collect_pictures
 from tests.browser.test_viewer_controls import CHROMA, INSIDE, click_at, dog_and_car
 from tests.browser.test_viewer_page import SCREENS
 from tests.stream.viewer_frames import make_service, publishing, serving, until
@@ -23,7 +23,8 @@ from tests.support.rtsp_server import RtspServer, index_frames
 
 pytestmark = pytest.mark.browser
 
-NO_UDP = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
+NOWHERE = IceOptions(advertised="192.0.2.1")
+"""The server says that it is where UDP leads to nobody (TEST-NET-1), as one behind a firewall would be."""
 
 UDP_WHEN_TOLD = """
 window.RTCPeerConnection = class extends RTCPeerConnection {
@@ -41,12 +42,11 @@ async def wait_for_mode(page: Page, mode: str) -> None:
 
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_without_udp_pictures_come_by_websocket_with_all_that_is_drawn_on_them(
-    artifacts: Path, screen: str
+    browser: Browser, artifacts: Path, screen: str
 ) -> None:
     service = make_service("door")
     async with (
-        chromium(NO_UDP) as browser,
-        serving(create_app(service)) as (_, address),
+        serving(create_app(service, ServerOptions(ice=NOWHERE))) as (_, address),
         publishing(service, "door", change=dog_and_car),
     ):
         page = await (await browser.new_context(**SCREENS[screen])).new_page()  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -82,7 +83,8 @@ def served_config(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Serv
     """The config that a command line would serve."""
     seen: list[ServeConfig] = []
 
-    def take(config: ServeConfig, load: object = None) -> int:
+    def take(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) -> int:
+        assert load is None or load() == config, "at SIGHUP it is read again, with the same options"
         seen.append(config)
         return 0
 
