@@ -20,8 +20,8 @@ check: setup-dev ## Lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-stress: setup-dev system-packages ## Long forms: ten minutes of viewers that come and go
-	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py
+stress: setup-dev system-packages ## Long forms: ten minutes each of viewers, and of cameras, that come and go
+	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py tests/stream/test_cameras_stress.py
 
 format: setup-dev
 	$(BIN)/ruff check --fix .
