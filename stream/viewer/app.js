@@ -47,7 +47,13 @@ const trackList = new TrackList({
   shows: (track) => display.shows(track),
   onFollow: (track) => follow(track),
 });
-const painter = new Painter($("masks"), { display, trails, zones, onPaint: (...picture) => life.look(...picture) });
+const painter = new Painter($("masks"), {
+  ...{ display, trails, zones },
+  onPaint: (image, size, frame) => {
+    shape(size.width, size.height);
+    life.look(image, size, frame);
+  },
+});
 const picture = new LivePicture(video, painter, {
   onMode: drawMode,
   onShown: () => figures.picture(performance.now()),
@@ -215,6 +221,14 @@ function toggleFullscreen() {
   else video.webkitEnterFullscreen?.(); // phones that allow only a video to fill the screen
 }
 
+// The picture's: the stage takes it on.
+function shape(width, height) {
+  const aspect = `${width} / ${height}`;
+  if (!width || stage.style.getPropertyValue("--aspect") === aspect) return;
+  stage.style.setProperty("--aspect", aspect);
+  stage.style.setProperty("--ratio", String(width / height));
+}
+
 async function snapshot() {
   if (cameras.chosen !== null && (await saveSnapshot(cameras.chosen, display))) say("Snapshot saved");
 }
@@ -246,11 +260,7 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   action();
 });
-video.addEventListener("resize", () => {
-  if (!video.videoWidth) return;
-  stage.style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
-  stage.style.setProperty("--ratio", String(video.videoWidth / video.videoHeight));
-});
+video.addEventListener("resize", () => shape(video.videoWidth, video.videoHeight));
 stage.addEventListener("click", onStageClick);
 for (const [id, action] of Object.entries({
   ...{ snapshot, fullscreen: toggleFullscreen, theme: toggleTheme, grid: () => showGrid(!tiles.grid) },

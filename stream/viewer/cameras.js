@@ -8,6 +8,7 @@ export class Cameras {
   #onReport;
   #onDenied;
   #poll = null;
+  #asked = 0;
 
   list = [];
   reachable = null;
@@ -45,16 +46,14 @@ export class Cameras {
   }
 
   async #ask() {
-    try {
-      const response = await fetch("/api/cameras", { signal: AbortSignal.timeout(4000) });
-      this.denied = response.status === 401;
-      if (this.denied) this.#onDenied();
-      if (!response.ok) throw new Error(String(response.status));
-      this.list = await response.json();
-      this.reachable = true;
-    } catch {
-      this.reachable = false;
-    }
+    this.#asked += 1;
+    const asked = this.#asked;
+    const [status, list] = await ask();
+    if (asked !== this.#asked) return; // what was asked later counts: a token may have been shown since
+    this.denied = status === 401;
+    if (this.denied) this.#onDenied();
+    this.reachable = list !== null;
+    this.list = list ?? this.list;
     const gone = this.reachable && this.current === null;
     if (gone && this.list.length) this.choose(this.#first());
     else if (gone && this.chosen !== null) this.choose(null);
@@ -64,6 +63,16 @@ export class Cameras {
   #first() {
     const wanted = decodeURIComponent(location.hash.slice(1));
     return (this.list.find((camera) => camera.name === wanted) ?? this.list[0]).name;
+  }
+}
+
+// Status and list; null where there is no list.
+async function ask() {
+  try {
+    const response = await fetch("/api/cameras", { signal: AbortSignal.timeout(4000) });
+    return [response.status, response.ok ? await response.json() : null];
+  } catch {
+    return [0, null];
   }
 }
 

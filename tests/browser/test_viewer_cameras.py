@@ -1,4 +1,4 @@
-"""Cameras are added and removed from the page, by whoever has the administrator's token; what is wrong is said there."""
+"""Cameras are added and removed from the page with the administrator's token; what is wrong is said there."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from stream.webrtc.ice import IceOptions
 from tests.browser.pages import Complaints, collect_pictures
 from tests.browser.test_viewer_controls import CHROMA, INSIDE, click_at, dog_and_car
 from tests.browser.test_viewer_page import SCREENS
-from tests.stream.viewer_frames import make_service, publishing, serving, until
+from tests.stream.viewer_frames import SIZE, make_service, publishing, serving, until
 from tests.support.numbered import NumberEngine
 from tests.support.rtsp_server import RtspServer, index_frames
 
@@ -55,6 +55,9 @@ async def test_without_udp_pictures_come_by_websocket_with_all_that_is_drawn_on_
         await wait_for_mode(page, "pictures")
         await expect(page.locator("#notice-text")).to_contain_text("WebSocket")
         await page.wait_for_function(CHROMA, arg=[INSIDE, 60, 255])
+        box = await page.locator("#stage").bounding_box()
+        assert box is not None
+        assert box["width"] / box["height"] == pytest.approx(SIZE[1] / SIZE[0], rel=0.02), "no bars"
         await page.screenshot(path=artifacts / f"no-udp-{screen}.png", full_page=screen == "phone")
         await page.click("text=Masks")
         await page.wait_for_function(CHROMA, arg=[INSIDE, 0, 25])
