@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from syncvis_online.association import ASSOCIATIONS, NONE, Side
+from syncvis_online.candidates import Candidates
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.features import FrameFeatures
@@ -40,22 +41,6 @@ class Detection:
     logits: NDArray[np.float32] | None
     age_s: float = 0.0
     box: tuple[float, float, float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """What the slots say of one frame: label, score and whether there is a mask, of every slot, (N,).
-
-    Of the M slots whose class is likely enough to be answered at all, `row` (N,) names the place in `logits`
-    and `inside` (M, h, w); the masks of the others are never made, and their score is 0.
-    """
-
-    label: NDArray[np.int64]
-    score: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    row: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    inside: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,22 +130,20 @@ class SlotTracker:
         for maps, now_s in zip(features.mask_features[row], times_s, strict=True):
             found = self._candidates(of_slots, maps)
             keep = found.visible & (found.score >= self.config.keep_score) & after.confirmed
-            seen = self._without_duplicates(found, np.flatnonzero(keep), ())
-            in_sight = self._in_sight(found, seen)
+            seen = found.without_duplicates(np.flatnonzero(keep), (), self.config.duplicate_iou)
+            in_sight = found.in_sight(seen, self.config.min_area)
             revised.append(self._answer(found, after, [j for j in seen if j in in_sight], now_s))
         return revised
 
     @staticmethod
-    def _answer(
-        found: _Candidates, state: TrackerState, seen: Sequence[int], now_s: float
-    ) -> list[Detection]:
+    def _answer(found: Candidates, state: TrackerState, seen: Sequence[int], now_s: float) -> list[Detection]:
         """What is said of the slots seen on a frame: of those that hold an identity."""
         return [
             Detection(
                 int(state.track_ids[j]),
                 int(found.label[j]),
                 float(found.score[j]),
-                found.logits[found.row[j]],
+                found.mask_logits(j),
                 max(0.0, now_s - float(state.born_s[j])),
             )
             for j in seen
@@ -207,43 +190,25 @@ class SlotTracker:
             probability[left] = 0.0
         return _OfSlots(probability, found.embeds, found.queries), state.moved(place)
 
-    def _candidates(self, of_slots: _OfSlots, maps: Tensor) -> _Candidates:
-        """Score = class probability x mean mask probability inside the mask (Mask2Former's instance score).
-
-        `maps` (Cm, h, w): mask features of one frame.
-        """
-        probability, embeds = of_slots.probability, of_slots.embeds
-        best = probability.max(1)
-        # The mask's share of the score is at most 1, so these are all that a threshold can let through.
-        likely = np.flatnonzero(best >= min(self.config.birth_score, self.config.keep_score))
-        index = torch.from_numpy(likely).to(embeds.device)
-        masks = torch.einsum("nc,chw->nhw", embeds[index], maps).float()
-        inside = masks > 0
-        area = inside.sum((1, 2))
-        quality = (masks.sigmoid() * inside).sum((1, 2)) / area.clamp(min=1)
-        score, visible = np.zeros_like(best), np.zeros(len(best), dtype=np.bool_)
-        score[likely] = best[likely] * quality.cpu().numpy()
-        visible[likely] = (area >= self.config.min_area).cpu().numpy()
-        row = np.full(len(best), -1)
-        row[likely] = np.arange(len(likely))
-        return _Candidates(
-            probability.argmax(1), score, visible, row, masks.cpu().numpy(), inside.cpu().numpy()
-        )
+    def _candidates(self, of_slots: _OfSlots, maps: Tensor) -> Candidates:
+        """Of one frame, whose mask features are `maps` (Cm, h, w)."""
+        least = min(self.config.birth_score, self.config.keep_score)
+        return Candidates.of(of_slots.probability, of_slots.embeds, maps, least, self.config.min_area)
 
     def _live(
-        self, found: _Candidates, state: TrackerState, now_s: float, *, newest: bool
+        self, found: Candidates, state: TrackerState, now_s: float, *, newest: bool
     ) -> tuple[TrackerState, list[int], list[int]]:
         """One frame of every slot's life: the slots that are seen, and those in which something new is."""
         config = self.config
         confirmed = found.visible & (found.score >= config.keep_score) & state.confirmed
-        seen = self._without_duplicates(found, np.flatnonzero(confirmed), ())
+        seen = found.without_duplicates(np.flatnonzero(confirmed), (), config.duplicate_iou)
         tentative = found.visible & (found.score >= config.birth_score) & state.tentative
-        seen += self._without_duplicates(found, np.flatnonzero(tentative), seen)
+        seen += found.without_duplicates(np.flatnonzero(tentative), seen, config.duplicate_iou)
         born: list[int] = []
         if newest:  # a birth needs the newest frame, or an object that has just left would be born
             wants = found.visible & (found.score >= config.birth_score) & ~state.held
-            born = self._without_duplicates(found, np.flatnonzero(wants), seen)
-        in_sight = self._in_sight(found, [*seen, *born])
+            born = found.without_duplicates(np.flatnonzero(wants), seen, config.duplicate_iou)
+        in_sight = found.in_sight([*seen, *born], config.min_area)
         seen, born = [j for j in seen if j in in_sight], [j for j in born if j in in_sight]
         missed = state.tentative
         missed[seen] = False
@@ -251,7 +216,7 @@ class SlotTracker:
         return state, seen, born
 
     def _noted(
-        self, found: _Candidates, state: TrackerState, seen: list[int], born: list[int], now_s: float
+        self, found: Candidates, state: TrackerState, seen: list[int], born: list[int], now_s: float
     ) -> TrackerState:
         """The state after `seen` and `born` were seen on a frame."""
         index = [*seen, *born]
@@ -260,7 +225,7 @@ class SlotTracker:
         born_s[born], last_seen_s[index] = now_s, now_s
         labels[index], scores[index] = found.label[index], found.score[index]
         for j in index:
-            boxes[j] = _box(found.inside[found.row[j]])
+            boxes[j] = found.box(j)
         return replace(
             state,
             born_s=born_s,
@@ -305,7 +270,7 @@ class SlotTracker:
 
     @staticmethod
     def _looks(
-        found: _Candidates,
+        found: Candidates,
         of_slots: _OfSlots,
         features: FrameFeatures,
         frame: tuple[int, int],
@@ -317,7 +282,7 @@ class SlotTracker:
             raise ValueError("a tracker that re-identifies needs features with colours")
         picture = features.colors[frame].float().cpu().numpy()
         height, width = picture.shape[1:]
-        colors = [mask_colors(found.inside[found.row[j]], picture) for j in seen]
+        colors = [mask_colors(found.mask(j), picture) for j in seen]
         index = torch.as_tensor(seen, dtype=torch.int64, device=of_slots.queries.device)
         return Sightings(
             boxes=state.boxes[seen] * np.array([width / height, 1.0, width / height, 1.0]),
@@ -367,27 +332,6 @@ class SlotTracker:
             memory=state.memory and state.memory.forget(gone),
         )
 
-    def _without_duplicates(
-        self, found: _Candidates, slots: NDArray[np.intp], taken: Sequence[int]
-    ) -> list[int]:
-        """Slots in order of score, without those whose mask overlaps a better one, or one of `taken`."""
-        kept = list(taken)
-        for j in slots[np.argsort(-found.score[slots], kind="stable")]:
-            mask = found.inside[found.row[j]]
-            if all(_iou(mask, found.inside[found.row[k]]) <= self.config.duplicate_iou for k in kept):
-                kept.append(int(j))
-        return kept[len(taken) :]
-
-    def _in_sight(self, found: _Candidates, slots: list[int]) -> set[int]:
-        """Those of `slots` of whose mask at least `min_area` cells are left where each cell goes to the largest
-        logit: what is wholly behind others is not seen, and will not be answered.
-        """
-        if not slots:
-            return set()
-        rows = found.row[slots]
-        owner = np.where(found.inside[rows].any(0), found.logits[rows].argmax(0), -1)
-        return {j for i, j in enumerate(slots) if np.count_nonzero(owner == i) >= self.config.min_area}
-
     @staticmethod
     def _carry(state: TrackerState, after: _OfSlots, seen: Sequence[int]) -> TrackerState:
         """p of the slots that were seen is v after this window; a lost slot keeps its own, frozen."""
@@ -410,15 +354,3 @@ class SlotTracker:
         index = torch.from_numpy(slots).to(after.device)
         keys, values = (x[index] for x in entries)
         return replace(state, memory=state.memory.write(slots, keys, values, now_s))
-
-
-def _box(inside: NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """Of a mask (h, w) that is not empty: x0, y0, x1, y1 as shares of its sides."""
-    height, width = inside.shape
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
-
-
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0
