@@ -9,7 +9,7 @@ import { healthOf } from "./health.js";
 import { Life } from "./life.js";
 import { CAN_DRAW_HERE, LivePicture } from "./live_picture.js";
 import { Painter } from "./painter.js";
-import { CHIPS, STALE_MS, judge } from "./picture_state.js";
+import { CHIPS, Pace, judge } from "./picture_state.js";
 import { SignIn } from "./sign_in.js";
 import { saveSnapshot } from "./snapshot.js";
 import { StageChart } from "./stage_chart.js";
@@ -33,6 +33,7 @@ let playingSince = -Infinity;
 
 const say = (text) => ($("announce").textContent = text);
 
+const pace = new Pace();
 const figures = new FigureTiles();
 const trails = new Trails();
 const zones = new Zones(() => drawMode());
@@ -63,6 +64,7 @@ const socket = new TracksSocket({
   onFrame: (frame) => {
     newest = frame;
     newestAt = performance.now();
+    pace.add(newestAt);
     const latencyMs = 1000 * (frame.published_at_s - frame.captured_at_s);
     figures.answer(latencyMs);
     stages.add(frame, latencyMs);
@@ -93,7 +95,7 @@ function watch(name) {
   newest = null;
   newestAt = -Infinity;
   everLive = false;
-  for (const each of [figures, trackList, trails, stages]) each.clear();
+  for (const each of [figures, pace, trackList, trails, stages]) each.clear();
   life.leave();
   display.forget();
   $("camera-name").textContent = name ?? "–";
@@ -161,7 +163,7 @@ function drawState() {
   if (tiles.grid) return;
   const now = performance.now();
   const [state, title, detail] = judge({
-    ...{ now, cameras, newest, newestAt, everLive, hidden: document.hidden },
+    ...{ now, cameras, newest, newestAt, everLive, staleMs: pace.staleMs, hidden: document.hidden },
     ...{ camera: cameras.current, shownAt: picture.shownAt, socketOpen: socket.open, retrying: picture.retrying },
   });
   if (state === "live") everLive = true;
@@ -186,7 +188,8 @@ function restartStalled(now) {
     playingSince = now;
     return;
   }
-  const stalled = now - Math.max(picture.shownAt, playingSince) > STALL_MS && now - newestAt < STALE_MS;
+  const limitMs = Math.max(STALL_MS, 2 * pace.staleMs);
+  const stalled = now - Math.max(picture.shownAt, playingSince) > limitMs && now - newestAt < pace.staleMs;
   if (!stalled || document.hidden) return;
   playingSince = now;
   picture.restart();

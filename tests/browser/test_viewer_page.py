@@ -136,3 +136,28 @@ async def test_a_server_with_tokens_asks_for_one_and_remembers_it(browser: Brows
         await again.goto(address)
         await wait_for_state(again, "live")
         await expect(again.locator("#sign-in")).to_be_hidden()
+
+
+async def test_a_slow_camera_is_not_taken_for_a_broken_one(browser: Browser) -> None:
+    """When the newest frame is stale follows from how often frames come; one long pause makes nothing slow."""
+    service = make_service("door")
+    async with serving(create_app(service)) as (_, address):
+        page = await browser.new_page()
+        await page.goto(address)
+        limits = await page.evaluate(
+            """async () => {
+              const { Pace } = await import("/static/picture_state.js");
+              const after = (...gaps) => {
+                const pace = new Pace();
+                let now = 0;
+                for (const gap of [0, ...gaps]) pace.add((now += gap));
+                return pace.staleMs;
+              };
+              const times = (count, gap) => Array(count).fill(gap);
+              const pause = [...times(50, 40), 600000, ...times(20, 40)];
+              return [after(...times(50, 40)), after(...times(40, 4000)), after(...pause)];
+            }"""
+        )
+        quick, slow, after_a_pause = limits
+        assert quick == after_a_pause == 2500
+        assert 8000 < slow <= 12000
