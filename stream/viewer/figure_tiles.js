@@ -36,7 +36,7 @@ export class FigureTiles {
     const fps = this.#shown.rate(now);
     const [p50, p95] = [this.#latencies.quantile(0.5, now), this.#latencies.quantile(0.95, now)];
     $("fps").textContent = fps === null ? "–" : fps.toFixed(fps < 9.95 ? 1 : 0);
-    const inSeconds = p50 !== null && p50 >= 9999.5;
+    const inSeconds = p95 !== null && p95 >= 1999.5;
     const show = (ms) => (ms === null ? "–" : inSeconds ? (ms / 1000).toFixed(1) : String(Math.round(ms)));
     $("latency").textContent = show(p50);
     $("latency-p95").textContent = show(p95);
