@@ -65,7 +65,7 @@ class Recorder(SlotTracker):
     newest: Sightings
 
     def _recognized(
-        self, state: TrackerState, seen: Sequence[int], looks: Sightings, now_s: float
+        self, state: TrackerState, seen: Sequence[int], looks: Sightings, newest_s: float, now_s: float
     ) -> TrackerState:
         state = self._named(state, seen, now_s)
         self.newest = replace(looks, held=state.track_ids[list(seen)])
@@ -127,7 +127,7 @@ def by_rules(shot: Shot, rules: Rules) -> list[Ids]:
         slots = frame.sightings.held.tolist()
         held = np.array([of_slot.get(slot, UNUSED) for slot in slots], dtype=np.int64)
         looks = replace(frame.sightings, held=held)
-        known = known.remembered(now_s, KEEP_S)
+        known = known.remembered(now_s, KEEP_S, (t - 1) / shot.fps)
         known, rows = known.noted(known.match(looks, now_s, rules), looks, next_id, now_s, rules)
         next_id = max(next_id, int(known.ids.max(initial=0)) + 1)
         told.append(known.ids[rows])

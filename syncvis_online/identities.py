@@ -21,7 +21,9 @@ NONE = -1
 UNUSED = 0
 """The id of a row that holds nobody."""
 CAPACITY = 128
-"""Identities that are known at a time; who was seen the longest ago makes room."""
+"""Identities that are known at a time, or twice the slots where these are more; who was seen the longest ago makes
+room.
+"""
 IN_SIGHT_S = 0.25
 """Until then a gap is one of detection, and where an object is says most; beyond it, what it looks like."""
 GLIMPSE_S = 0.2
@@ -153,11 +155,13 @@ class Identities:
             sightings=np.zeros(K, dtype=np.int64),
         )
 
-    def remembered(self, now_s: float, keep_s: float) -> Identities:
-        """Without those seen last more than `keep_s` ago, and more than IN_SIGHT_S of those who were a glimpse."""
+    def remembered(self, now_s: float, keep_s: float, newest_s: float) -> Identities:
+        """Without those seen last more than `keep_s` ago, and more than IN_SIGHT_S of those who were a glimpse. Who was
+        seen on the newest frame, at `newest_s`, was not missed yet, however slow the camera is.
+        """
         glimpse = self.seen_s - self.born_s < GLIMPSE_S
         gone = now_s - self.seen_s > np.where(glimpse, min(keep_s, IN_SIGHT_S), keep_s)
-        return replace(self, ids=np.where(gone, UNUSED, self.ids))
+        return replace(self, ids=np.where(gone & (self.seen_s < newest_s), UNUSED, self.ids))
 
     def later_than(self, seconds: float) -> Identities:
         """All that happened, so much later."""

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from syncvis_online.errors import DataError
-from syncvis_online.identities import Identities
+from syncvis_online.identities import CAPACITY, Identities
 from syncvis_online.memory import Memory
 
 FORMAT = "syncvis-online-state/3"
@@ -112,7 +112,9 @@ class TrackerState:
             scores=np.zeros(N),
             boxes=np.zeros((N, 4)),
             memory=SlotMemory.empty(N, memory_entries, learned) if memory_entries else None,
-            identities=None if labels is None else Identities.nobody(learned.shape[1], labels),
+            identities=None
+            if labels is None
+            else Identities.nobody(learned.shape[1], labels, max(CAPACITY, 2 * N)),
         )
 
     @property

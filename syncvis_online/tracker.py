@@ -95,13 +95,13 @@ class SlotTracker:
         for t in range(len(times_s) - answers, len(times_s)):
             candidates = self._candidates(of_slots, features.mask_features[row, t])
             state, seen, born = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
+            newest_s, seen = state.now_s, [*seen, *born]
             state = self._noted(candidates, state, seen, born, times_s[t])
-            seen = [*seen, *born]
             if state.identities is None:
                 state = self._named(state, seen, times_s[t])
             else:
                 looks = self._looks(candidates, of_slots, features, (row, t), seen, state)
-                state = self._recognized(state, seen, looks, times_s[t])
+                state = self._recognized(state, seen, looks, newest_s, times_s[t])
             answered.append(
                 self._answer(candidates, state, seen, times_s[t]) + self._coasting(state, times_s[t])
             )
@@ -251,11 +251,13 @@ class SlotTracker:
         return replace(state, track_ids=track_ids, next_id=state.next_id + len(new))
 
     def _recognized(
-        self, state: TrackerState, seen: Sequence[int], looks: Sightings, now_s: float
+        self, state: TrackerState, seen: Sequence[int], looks: Sightings, newest_s: float, now_s: float
     ) -> TrackerState:
-        """Identities are recognised: what is seen gets the id of whom it is, whatever slot held it before."""
+        """Identities are recognised: what is seen gets the id of whom it is, whatever slot held it before. `newest_s`:
+        the time of the frame before.
+        """
         assert state.identities is not None
-        known = state.identities.remembered(now_s, self.config.reidentify_s)
+        known = state.identities.remembered(now_s, self.config.reidentify_s, newest_s)
         ready = np.isin(seen, self._waited(state, seen, now_s))
         slots, looks = np.array(seen, dtype=np.int64)[ready], looks.of(np.flatnonzero(ready))
         after, rows = known.noted(known.match(looks, now_s), looks, state.next_id, now_s)
@@ -309,13 +311,16 @@ class SlotTracker:
             last_seen_s=np.minimum(state.last_seen_s, before),
             now_s=min(state.now_s, now_s),
             memory=state.memory and state.memory.no_later_than(now_s),
-            identities=state.identities and state.identities.no_later_than(now_s),
+            identities=state.identities and state.identities.no_later_than(before),
         )
         missed = broken | (state.last_seen_s < state.now_s)
         gone = state.held & missed & (now_s - state.last_seen_s > self.config.max_lost_s)
         short = self.config.spare_slots - int(np.count_nonzero(~state.held | gone))
         lost = np.flatnonzero(state.held & ~gone & (state.last_seen_s < state.now_s))
         gone[lost[np.argsort(state.last_seen_s[lost], kind="stable")[: max(0, short)]]] = True
+        if broken and state.identities:
+            known = state.identities.remembered(now_s, self.config.reidentify_s, np.inf)
+            state = replace(state, identities=known)
         return self._freed(state, gone)
 
     def _freed(self, state: TrackerState, gone: NDArray[np.bool_]) -> TrackerState:

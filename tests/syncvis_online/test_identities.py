@@ -142,9 +142,11 @@ def test_a_glimpse_is_forgotten_sooner() -> None:
     known, _ = tell(nobody(), sightings((0.5, 0.5, RED)), 0.0)
     for t in (0.0, 0.1, 0.2):
         known, _ = tell(known, sightings((0.5, 0.5, RED), *[(1.5, 0.5, BLUE)] * (t == 0.2)), t)
-    assert set(known.remembered(0.4, 2.0).ids.tolist()) == {1, 2, UNUSED}
-    assert set(known.remembered(0.6, 2.0).ids.tolist()) == {1, UNUSED}
-    assert set(known.remembered(2.3, 2.0).ids.tolist()) == {UNUSED}
+    assert set(known.remembered(0.4, 2.0, 0.3).ids.tolist()) == {1, 2, UNUSED}
+    assert set(known.remembered(0.6, 2.0, 0.5).ids.tolist()) == {1, UNUSED}
+    assert set(known.remembered(2.3, 2.0, 2.2).ids.tolist()) == {UNUSED}
+    slow = known.remembered(9.0, 2.0, 0.2)
+    assert set(slow.ids.tolist()) == {1, 2, UNUSED}, "both were on the newest frame: nobody was missed"
 
 
 def test_a_pause_that_does_not_count_leaves_everybody_where_they_were() -> None:

@@ -284,6 +284,24 @@ def test_a_mask_that_is_wholly_covered_is_not_answered() -> None:
     ] == [2]
 
 
+@pytest.mark.parametrize("interval_s", [0.03, 0.3, 1.0, 5.0])
+def test_an_object_in_sight_is_recognized_at_every_frame_rate(interval_s: float) -> None:
+    """Also one that was seen once only, where the next frame comes when a glimpse would be forgotten."""
+    world = World(RECOGNIZING)
+    for i in range(5):
+        assert set(world.say(i * interval_s, {3: Seen(0.9, color=RED)})) == {1}
+
+
+def test_a_break_in_which_too_much_time_passed_forgets_who_was_known() -> None:
+    world = World(RECOGNIZING)
+    for i in range(4):
+        world.say(0.1 * i, {3: Seen(0.9, color=RED)})
+    for pause_s, ids in ((1.0, {1}), (3.0, {2})):
+        after = World(RECOGNIZING)
+        after.state = world.tracker.retire(world.state, 0.3 + pause_s, broken=True)
+        assert set(after.say(0.3 + pause_s, {3: Seen(0.9, color=RED)})) == ids
+
+
 RED, BLUE = (200.0, 30.0, 30.0), (30.0, 30.0, 200.0)
 RECOGNIZING = replace(CONFIG, max_lost_s=0.15, reidentify_s=2.0)
 
@@ -310,6 +328,7 @@ def test_after_reidentify_s_an_identity_is_gone_for_ever() -> None:
         world = World(RECOGNIZING)
         for i in range(4):
             world.say(0.1 * i - 0.3, {3: Seen(0.9, color=RED)})
+        world.say(1.0, {})
         assert set(world.say(away, {3: Seen(0.9, color=RED)})) == expected
     assert RECOGNIZING.forgotten_s == 2.0
 
