@@ -40,7 +40,7 @@ async def wait_for_mode(page: Page, mode: str) -> None:
     await page.wait_for_selector(f'#stage[data-mode="{mode}"][data-state="live"]', timeout=60_000)
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", ["desktop"])
 async def test_without_udp_pictures_come_by_websocket_with_all_that_is_drawn_on_them(
     browser: Browser, artifacts: Path, screen: str
 ) -> None:
