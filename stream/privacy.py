@@ -30,7 +30,7 @@ class Blur:
     """`labels`: the classes that are hidden; none: nothing is. Give it every frame of a camera, in order.
 
     A track that had one of these labels once stays hidden as long as it is there, whatever it is called later. One that
-    is lost is hidden where it was seen last.
+    is lost is hidden where it was seen last, for as long as the tracker answers it (`coast_s`).
     """
 
     def __init__(self, labels: Collection[str] = ()) -> None:

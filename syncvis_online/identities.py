@@ -25,7 +25,7 @@ CAPACITY = 128
 room.
 """
 IN_SIGHT_S = 0.25
-"""Until then a gap is one of detection, and where an object is says most; beyond it, what it looks like."""
+"""Up to then a gap is one of detection, with weights of its own; beyond it the object was away."""
 GLIMPSE_S = 0.2
 """Who was followed for less may well be nobody."""
 Floats = NDArray[np.float64]
