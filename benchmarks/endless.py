@@ -4,7 +4,9 @@
 
 Tracks `synthetic:endless`, on which ten thousand objects pass, as a live camera's engine does, and prints a row for
 every thousand objects: resident memory (MiB), CPU time of the tracker a window (ms), ids given, frames without a free
-slot. An id that comes back after it was retired, or that does not grow, ends the run with an error.
+slot. An id that comes back after it was retired, or that does not grow, ends the run with an error. What else runs on
+the machine changes a window's time; so the window after START frames is answered again every AGAIN frames, from the
+state of that time, and `ratio` is the stream's windows over those.
 
 `--drift`: then that many windows without a reset, over the same first frames forward and backward, and after 100 and
 after all of them a test segment, with the state that the stream has by then. What it scores should be the same.
@@ -15,11 +17,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -31,29 +34,34 @@ from syncvis_online.evaluation.run import judge, write_result
 from syncvis_online.evaluation.tubes import VideoResult, predicted_tubes
 from syncvis_online.evaluation.videos import open_videos
 from syncvis_online.features import FrameFeatures
-from syncvis_online.online import OnlineTracker, load_tracker
+from syncvis_online.online import OnlineTracker, WindowAnswer, load_tracker
 from syncvis_online.state import TrackerState
 from syncvis_online.types import FrameTracks, Track
 
 SEED, FRAMES = 9700, 12_000
 EVERY = 1000
 """Objects to a row."""
+START, AGAIN = 300, 20
 SEGMENT = "synthetic:medium?seeds=9000-9004&frames=80"
 BANK = 1000
 """Frames over which the drift runs, forward and backward."""
 EARLY = 100
 COLUMNS = ("HOTA", "IDF1", "AP50", "DetA")
+T = TypeVar("T")
 
 
 @dataclass
 class Stream:
-    """One camera's windows, with what a live engine keeps of it and no more."""
+    """One camera's windows, with what a live engine keeps of it and no more, but for `last_window`, which answers the
+    newest one again, from the state before it.
+    """
 
     tracker: OnlineTracker
     fps: float
     size: tuple[int, int]
     state: TrackerState = field(init=False)
     frames: int = 0
+    last_window: Callable[[], WindowAnswer] | None = None
 
     def __post_init__(self) -> None:
         self.state = self.tracker.initial_state()
@@ -69,9 +77,32 @@ class Stream:
             return ()
         first = self.frames - len(self._features)
         times = [(first + i) / self.fps for i in range(len(self._features))]
-        answer = self.tracker.answer(list(self._features), times, self._waiting, self.state, self.size)
+        features, waiting, state = list(self._features), self._waiting, self.state
+        self.last_window = partial(self.tracker.answer, features, times, waiting, state, self.size)
+        answer = self.last_window()
         self.state, self._waiting = answer.state, 0
         return answer.tracks
+
+
+@dataclass
+class Times:
+    """CPU time of this process in calls."""
+
+    seconds: float = 0.0
+    count: int = 0
+
+    def of(self, call: Callable[[], T]) -> T:
+        """What it answers, timed."""
+        began = time.process_time()
+        answer = call()
+        self.seconds += time.process_time() - began
+        self.count += 1
+        return answer
+
+    @property
+    def mean_ms(self) -> float:
+        """Milliseconds a call; 0 before any."""
+        return 1000 * self.seconds / max(1, self.count)
 
 
 class Ids:
@@ -104,17 +135,18 @@ def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
     stream, ids = Stream(tracker, level.fps, level.size), Ids(tracker.config.forgotten_s + 2 / level.fps)
     process = psutil.Process()
     rows: list[dict[str, Any]] = []
-    passed, cpu_s, windows = 0, 0.0, 0
+    passed, times, again = 0, Times(), Times()
+    first: Callable[[], WindowAnswer] | None = None
     for index in tqdm(range(frames), unit="frame", desc="endless"):
         frame = world.step(masks=False)
         passed = max(passed, *world.alive_ids)
         features = tracker.encode(tracker.prepare(frame.image))
-        began = time.process_time()
-        answered = stream.push(features)
-        cpu_s += time.process_time() - began
-        windows += bool(answered)
-        for tracks in answered:
+        for tracks in times.of(partial(stream.push, features)):
             ids.check(tracks, index / level.fps)
+        if index + 1 == min(START, frames):
+            first = stream.last_window
+        if first is not None and index % AGAIN == 0:
+            again.of(first)
         if passed >= EVERY * (len(rows) + 1) or index == frames - 1:
             rows.append(
                 {
@@ -122,11 +154,13 @@ def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
                     "frames": stream.frames,
                     "ids": ids.newest,
                     "rss_mib": round(process.memory_info().rss / 2**20, 1),
-                    "ms_per_window": round(1000 * cpu_s / max(1, windows), 3),
+                    "ms_per_window": round(times.mean_ms, 3),
+                    "ms_again": round(again.mean_ms, 3),
+                    "ratio": round(times.mean_ms / again.mean_ms, 4) if again.count else None,
                     "out_of_slots": stream.state.out_of_slots,
                 }
             )
-            cpu_s, windows = 0.0, 0
+            times, again = Times(), Times()
     return rows
 
 

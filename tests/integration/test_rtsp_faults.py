@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stream.errors import SourceUnavailable, StreamError
@@ -174,15 +175,10 @@ async def test_a_change_of_picture_size_is_a_discontinuity(rtsp_server: RtspServ
 
 
 def leftovers() -> tuple[set[str], int, int]:
-    """Open descriptors, memory shared with readers, and processes below this one."""
+    """Open descriptors, memory shared with readers, and processes below those that this one started."""
     maps = Path("/proc/self/maps").read_text().count("memfd:frames")
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
-    )
-    below = 0
-    for pid in children.stdout.split():
-        tasks = Path(f"/proc/{pid}/task").glob("*/children")
-        below += sum(len(task.read_text().split()) for task in tasks)
+    here = psutil.Process()
+    below = len(here.children(recursive=True)) - len(here.children())
     return set(os.listdir("/proc/self/fd")), maps, below
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import websockets
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -28,20 +29,11 @@ def rtsp_url(tmp_path: Path) -> Iterator[str]:
         yield server.serve_clip(index_frames(25), fps=25, gop=25)
 
 
-def children_of(pid: int) -> list[int]:
-    """Process ids of all descendants of a process, as the kernel knows them."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children_of(int(child))]
-    return found
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and not a zombie that waits for its parent."""
+def is_running(process: psutil.Process) -> bool:
+    """Whether it is there and not a zombie that waits for its parent."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
-    except FileNotFoundError:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -74,7 +66,7 @@ async def test_a_signal_ends_it_in_time_with_viewers_connected(
         ):
             await ws.recv()
             peer = await watch_whep(http, "yard")
-            descendants = children_of(server.pid)
+            descendants = psutil.Process(server.pid).children(recursive=True)
             assert descendants, "a live camera is decoded in a process of its own"
             code, _ = await asyncio.to_thread(server.end, number)
             assert code == 0, server.errors()
@@ -87,6 +79,6 @@ async def test_a_signal_ends_it_in_time_with_viewers_connected(
                     pass
             assert ws.close_code in (1001, 1012)
             await peer.close()
-    assert not [pid for pid in descendants if is_running(pid)]
+    assert not [child for child in descendants if is_running(child)]
     assert "Traceback" not in server.errors()
     assert "hunter2" not in server.errors()

@@ -16,7 +16,7 @@ from stream.config import PipelineConfig, parse_config
 from stream.errors import ConfigError
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
-from stream.privacy import BLOCKS, LEAST_PX, MARGIN, Blur
+from stream.privacy import BLOCKS, FORGET_S, LEAST_PX, MARGIN, MISSED_S, STRAYS_PER_S, Blur
 from stream.scene import Scene
 from stream.scheduler import Scheduler
 from stream.statistics import CameraStatistics
@@ -103,12 +103,95 @@ def test_who_is_lost_is_hidden_where_it_was_seen_last() -> None:
     assert hidden.sum() == (x1 - x0 + 30) * (y1 - y0 + 30), "and 15 pixels around it, an eighth of its height"
 
 
-def test_who_was_a_person_once_stays_hidden_until_it_is_gone() -> None:
+def at(frame: TrackedFrame, time_s: float) -> TrackedFrame:
+    return replace(frame, captured_at_s=time_s)
+
+
+def nobody(time_s: float, image: Image = CHECKERS) -> TrackedFrame:
+    return replace(at(frame_with(PERSON), time_s), tracks=(), image=image)
+
+
+def surroundings(mask: Mask, margin: int) -> Mask:
+    """The mask's box and all within so many rows and columns of it."""
+    ys, xs = np.nonzero(mask)
+    box = np.zeros_like(mask)
+    box[
+        max(0, ys.min() - margin) : ys.max() + margin + 1, max(0, xs.min() - margin) : xs.max() + margin + 1
+    ] = True
+    return box
+
+
+def test_who_is_missed_is_hidden_where_it_was_and_may_have_gone() -> None:
+    blur = Blur(["person"])
+    blur.of(at(frame_with(PERSON), 50.0))
+    longer = 121  # rows of PERSON
+    for passed in (0.0, 0.1, 0.5, 1.4, 1.9):
+        hidden = differs(blur.of(nobody(50.0 + passed)))
+        wanted = surroundings(PERSON, max(LEAST_PX, round((MARGIN + STRAYS_PER_S * passed) * longer)))
+        assert np.array_equal(hidden, wanted), passed
+    assert not differs(blur.of(nobody(50.1 + MISSED_S))).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    angle=st.floats(0, 6.3),
+    heights_per_s=st.floats(0, 1.0),
+    fps=st.sampled_from([5.0, 12.0, 25.0, 30.0]),
+)
+def test_who_walks_on_while_missed_is_hidden_all_the_way(
+    angle: float, heights_per_s: float, fps: float
+) -> None:
+    blur = Blur(["person"])
+    blur.of(at(frame_with(ellipse((160, 96), (8, 20))), 0.0))
+    for step in range(1, int(1.5 * fps)):
+        way = 41 * heights_per_s * step / fps
+        there = ellipse((round(160 + way * np.cos(angle)), round(96 + way * np.sin(angle))), (8, 20))
+        assert differs(blur.of(nobody(step / fps)))[there].all(), step
+
+
+def test_who_is_found_again_is_hidden_there_and_no_more_where_it_was() -> None:
+    blur = Blur(["person"])
+    blur.of(at(frame_with(PERSON), 0.0))
+    blur.of(nobody(0.2))
+    elsewhere = ellipse((60, 96), (10, 30))
+    hidden = differs(blur.of(at(frame_with(elsewhere), 0.4)))
+    assert hidden[elsewhere].all()
+    assert not hidden[PERSON].any()
+
+
+def test_who_was_a_person_once_stays_hidden_under_its_id() -> None:
     blur = Blur(["person"])
     for label, hidden in (("dog", False), ("person", True), ("dog", True), ("dog", True)):
         assert differs(blur.of(frame_with(PERSON, label=label))).any() == hidden
-    blur.of(replace(frame_with(PERSON), tracks=()))
-    assert not differs(blur.of(frame_with(PERSON, label="dog"))).any()
+    assert differs(blur.of(frame_with(PERSON, label="dog", track_id=2))).any(), "1 may still be there"
+    blur.of(nobody(1000.0 + MISSED_S))
+    blur.of(nobody(1000.1 + 2 * MISSED_S))
+    assert differs(blur.of(at(frame_with(PERSON, label="dog"), 1005.0))).any()
+    for second in (1006.0, 1007.0, 1008.0):
+        blur.of(nobody(second))
+    assert not differs(blur.of(at(frame_with(PERSON, label="dog", track_id=2), 1008.1))).any()
+
+
+def test_ids_are_not_kept_for_ever() -> None:
+    blur = Blur(["person"])
+    for second in range(0, 400, 2):
+        blur.of(at(frame_with(PERSON, track_id=second + 1), float(second)))
+    assert len(blur._hidden) <= 2 * FORGET_S
+
+
+@pytest.mark.parametrize("jump", [20.0, 3600.0, -3600.0])
+def test_neither_a_slow_camera_nor_a_clock_that_jumps_shows_who_is_missed(jump: float) -> None:
+    blur = Blur(["person"])
+    blur.of(at(frame_with(PERSON), 5000.0))
+    assert differs(blur.of(nobody(5000.0 + jump)))[PERSON].all()
+
+
+def test_a_camera_that_changes_its_picture_s_size_hides_the_same_place() -> None:
+    blur = Blur(["person"])
+    blur.of(at(frame_with(PERSON), 0.0))
+    larger: Image = np.ascontiguousarray(np.tile(CHECKERS, (2, 2, 1)))
+    hidden = differs(blur.of(nobody(0.1, larger)), larger)
+    assert hidden[np.kron(PERSON, np.ones((2, 2), bool))].all()
 
 
 def test_other_settings_do_not_show_who_is_hidden() -> None:
