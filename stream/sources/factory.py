@@ -26,7 +26,7 @@ def open_source(
     synthetic:SEED[?level=medium&fps=25&size=640x360&frames=100], or whip: for what comes in by a `doorway`. `realtime`
     plays files and the synthetic camera at their own pace, with each frame stamped when it is due; cameras have no
     other pace.
-    `tap`: where a camera's own encoded pictures go; only RTSP cameras have some.
+    `tap`: where a camera's own encoded pictures go; RTSP cameras and published ones have some.
 
     Raises ConfigError, naming the address with its password masked, when it is none of these.
     """
@@ -38,7 +38,7 @@ def open_source(
     if address.kind == "publisher":
         if doorway is None:
             raise ConfigError("source 'whip:' cannot be opened: only `serve` lets publishers in")
-        return PublishedSource(camera, doorway, options or SourceOptions())
+        return PublishedSource(camera, doorway, options or SourceOptions(), tap)
     if address.kind == "file":
         return FileSource(camera, address, realtime=realtime)
     return LiveSource(camera, address, options or SourceOptions(), tap)

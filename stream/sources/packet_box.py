@@ -12,21 +12,14 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from stream.sources.group import Group
 from stream.sources.outbox import send_message
 
 RING_BYTES = 4 << 20
 """A second of 32 Mbit/s."""
-
-RECENT_BYTES = 2 << 20
-RECENT_PICTURES = 250
-"""A longer or larger group of pictures is not kept: who joins waits for the next IDR picture."""
-
-IDR, SPS, PPS = 5, 7, 8
-"""ITU-T H.264, table 7-1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +55,7 @@ class PacketBox:
         self._memory: mmap.mmap | None = None
         self._out: deque[tuple[int, int]] = deque()
         """Offset and size of what the parent has not copied yet."""
-        self._recent: list[Packet] = []
-        self._recent_bytes = 0
+        self._group: Group[Packet] = Group()
         self._wanted = self._joined = self._following = False
         self._lost = 0
 
@@ -84,24 +76,14 @@ class PacketBox:
     def put(self, packet: Packet) -> None:
         """The newest picture. Waits only while the socket is full."""
         with self._lock:
-            self._keep(packet)
+            self._group.add(packet, packet.size, keyframe=packet.keyframe)
             if self._joined and not self._wanted:
                 self._wanted = True
-                past = self._recent[:-1]
+                past = list(self._group)[:-1]
                 for i, older in enumerate(past):
                     self._send(older, len(past) - i)
             if self._wanted:
                 self._send(packet, 0)
-
-    def _keep(self, packet: Packet) -> None:
-        if packet.keyframe:
-            self._recent, self._recent_bytes = [], 0
-        elif not self._recent:
-            return
-        self._recent.append(packet)
-        self._recent_bytes += packet.size
-        if len(self._recent) > RECENT_PICTURES or self._recent_bytes > RECENT_BYTES:
-            self._recent, self._recent_bytes = [], 0
 
     def _send(self, packet: Packet, past: int) -> None:
         """`past`: how many older than the newest one are still to come, this one included."""
@@ -154,45 +136,3 @@ class PacketBox:
         if size <= self._ring_bytes - end:
             return end
         return 0 if size <= first else None
-
-
-class H264Look:
-    """What the bytes of a stream in Annex B say: where it can be joined, and what a decoder must be able to do.
-
-    `extradata`: the parameter sets of the session description; a picture that can be joined at gets them where it
-    brings none itself.
-    """
-
-    def __init__(self, extradata: bytes = b"") -> None:
-        self._parameters = b"".join(
-            b"\0\0\0\1" + unit for unit in _units(extradata) if unit[0] & 0x1F in (SPS, PPS)
-        )
-        self.profile: str | None = None
-        """profile_idc, constraint flags and level_idc of the newest SPS in hexadecimal, as RFC 6184 has them."""
-
-    def prefix(self, data: bytes) -> bytes | None:
-        """What belongs before an access unit for a decoder to begin with it; None where none can."""
-        kinds = set()
-        for unit in _units(data):
-            kinds.add(unit[0] & 0x1F)
-            if unit[0] & 0x1F == SPS and len(unit) >= 4:
-                self.profile = unit[1:4].hex()
-        if IDR not in kinds:
-            return None
-        if {SPS, PPS} <= kinds:
-            return b""
-        for unit in _units(self._parameters):
-            if unit[0] & 0x1F == SPS and len(unit) >= 4 and SPS not in kinds:
-                self.profile = unit[1:4].hex()
-        return self._parameters if self._parameters else None
-
-
-def _units(data: bytes) -> Iterator[bytes]:
-    """The NAL units between start codes (ITU-T H.264, annex B)."""
-    start = data.find(b"\0\0\1")
-    while start >= 0:
-        begin = start + 3
-        start = data.find(b"\0\0\1", begin)
-        unit = data[begin : start if start >= 0 else len(data)].rstrip(b"\0")
-        if unit:
-            yield unit

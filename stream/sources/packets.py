@@ -72,6 +72,7 @@ class PacketTap:
         """Of the connection that there is; None while there is none, or it is not known yet."""
         self._listener: PacketListener | None = None
         self._ask: Callable[[bool], None] | None = None
+        self._ask_keyframe: Callable[[], None] | None = None
 
     def listen(self, listener: PacketListener | None) -> None:
         """From now on tell `listener`; None: nobody."""
@@ -79,16 +80,21 @@ class PacketTap:
         if self._ask is not None:
             self._ask(listener is not None)
 
-    def attach(self, ask: Callable[[bool], None]) -> None:
+    def ask_keyframe(self) -> None:
+        """A viewer cannot begin before the next IDR picture; the connection is told, where it can ask for one."""
+        if self._ask_keyframe is not None:
+            self._ask_keyframe()
+
+    def attach(self, ask: Callable[[bool], None], ask_keyframe: Callable[[], None] | None = None) -> None:
         """A connection is there; `ask` tells it whether its encoded pictures are wanted."""
-        self._ask = ask
+        self._ask, self._ask_keyframe = ask, ask_keyframe
         if self._listener is not None:
             ask(True)
 
     def detach(self, ask: Callable[[bool], None]) -> None:
         """The connection that was attached with `ask` is gone. Idempotent."""
         if self._ask == ask:
-            self._ask, self.format = None, None
+            self._ask, self._ask_keyframe, self.format = None, None, None
             if self._listener is not None:
                 self._listener.on_break()
 

@@ -10,9 +10,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
@@ -20,12 +18,12 @@ from av.codec.context import Flags
 
 from stream.errors import SourceLeft
 from stream.sources.base import DropCallback, IteratedSource, SourceOptions, ignore_drops
+from stream.sources.coded import TIME_BASE, Codec, CodedPicture
+from stream.sources.packets import PacketTap
+from stream.sources.published_packets import PublishedPackets
 from stream.sources.thread_feed import ThreadFeed
 from stream.types import Frame
 
-Codec = Literal["H264", "VP8"]
-
-TIME_BASE = Fraction(1, 90_000)
 WAITING_PICTURES = 64
 """Coded pictures that may wait for the decoder; it takes a few ms for each."""
 MAX_PIXELS = 8192 * 4320
@@ -36,19 +34,6 @@ class OccupiedError(Exception):
     """The camera has a publisher already."""
 
 
-@dataclass(frozen=True, slots=True)
-class CodedPicture:
-    """One picture as it came. `ticks`: the publisher's time in 1/90000 s, from any origin; `arrival_s`: Unix time at
-    which its first packet came; `data`: an H.264 access unit with start codes, or a VP8 frame.
-    """
-
-    codec: Codec
-    data: bytes = field(repr=False)
-    ticks: int
-    arrival_s: float
-    keyframe: bool
-
-
 class Publication:
     """The pictures of one publisher, from the event loop that puts them in to the thread that takes them out.
 
@@ -57,9 +42,12 @@ class Publication:
 
     def __init__(self, on_end: Callable[[Publication], None]) -> None:
         self.need_keyframe: Callable[[], None] = lambda: None
-        """Asks the publisher for a keyframe, which is all that it sends on then; on the event loop."""
+        """Asks the publisher for a keyframe, before which nothing is put in any more; on the event loop."""
+        self.ask_keyframe: Callable[[], None] = lambda: None
+        """Asks for one that is wanted and not needed; on the event loop."""
         self.ended = False
         self._on_end: list[Callable[[Publication], object]] = [on_end]
+        self._packets: PublishedPackets | None = None
         self._changed = threading.Condition()
         self._waiting: deque[CodedPicture] = deque()
         self._dropped = 0
@@ -67,6 +55,8 @@ class Publication:
 
     def put(self, picture: CodedPicture) -> None:
         """A picture came."""
+        if self._packets is not None:
+            self._packets.put(picture)
         with self._changed:
             if len(self._waiting) >= WAITING_PICTURES and not picture.keyframe:
                 self._dropped += len(self._waiting) + 1
@@ -78,6 +68,16 @@ class Publication:
                 self._waiting.clear()
             self._waiting.append(picture)
             self._changed.notify()
+
+    def pass_to(self, tap: PacketTap) -> None:
+        """Give the pictures to `tap` as they came, from those that wait on, until the end."""
+        packets = self._packets = PublishedPackets(tap, lambda: self.ask_keyframe())
+        packets.attach()
+        with self._changed:
+            waiting = tuple(self._waiting)
+        for picture in waiting:
+            packets.put(picture)
+        self._on_end.append(lambda _: packets.detach())
 
     def take(self) -> CodedPicture | None:
         """The oldest picture, as soon as there is one; None when it has ended. For one other thread."""
@@ -152,10 +152,12 @@ class PublishedSource(IteratedSource):
 
     live = True
 
-    def __init__(self, camera: str, doorway: Doorway, options: SourceOptions) -> None:
+    def __init__(
+        self, camera: str, doorway: Doorway, options: SourceOptions, tap: PacketTap | None = None
+    ) -> None:
         self.camera = camera
         self.on_drop: DropCallback = ignore_drops
-        self._doorway, self._options = doorway, options
+        self._doorway, self._options, self._tap = doorway, options, tap
         self._publication: Publication | None = None
         self._feed: ThreadFeed[Frame] = ThreadFeed(
             self._decode, on_drop=lambda count: self.on_drop("reader_backlog", count)
@@ -168,6 +170,8 @@ class PublishedSource(IteratedSource):
         try:
             if self._publication is None:
                 self._publication = await self._doorway.publisher()
+                if self._tap is not None:
+                    self._publication.pass_to(self._tap)
             return await self._next(self._publication)
         except BaseException:
             await self.close()

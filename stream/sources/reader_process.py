@@ -12,7 +12,7 @@ that vanishes with its last user) and talks over its socket, one JSON message a 
                     pictures given up since the one before, by cause; video (the format), packets (+ memory), packet
 
 When the parent is slow the oldest undelivered picture is dropped and counted: what is delivered is never
-older than the ring. Imports nothing of this project but `outbox` and `packet_box`: it must start fast and stay small.
+older than the ring. Imports nothing of this project but the light modules beside it: it must start fast and stay small.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
+from stream.sources.h264 import H264Look
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
-from stream.sources.packet_box import H264Look, Packet, PacketBox
+from stream.sources.packet_box import Packet, PacketBox
 
 LINGER_S = 0.4
 """How long a reader may take to say goodbye to the server once its parent has hung up."""

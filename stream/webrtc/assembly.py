@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from aiortc.rtp import RtpPacket
 
-from stream.sources.published import Codec, CodedPicture
+from stream.sources.coded import Codec, CodedPicture
 
 RETRANSMISSION_S = 0.15
 """A packet that is missing may come again (NACK, RFC 4585) for so long."""
@@ -41,6 +41,7 @@ class PictureAssembler:
         self._monotonic, self._wall = monotonic, wall
         self._ssrc: int | None = None
         self._asked_s = -KEYFRAME_INTERVAL_S
+        self._keyframe_wanted = False
         self._ticks = self._timestamp = 0
         self._restart(0)
 
@@ -56,6 +57,10 @@ class PictureAssembler:
         self._keyframe_needed = True
         self._parts: list[bytes] = []
         self._keyframe = False
+
+    def ask_keyframe(self) -> None:
+        """Ask for one when a packet comes, and go on meanwhile."""
+        self._keyframe_wanted = True
 
     def add(self, packet: RtpPacket) -> tuple[bool, None]:
         """A packet came, its payload without the codec's descriptor in `_data`; whether to ask for a keyframe. The
@@ -95,7 +100,7 @@ class PictureAssembler:
 
     def _ask(self, now_s: float) -> bool:
         waits = self._keyframe_needed and not self._parts
-        if not waits or now_s - self._asked_s < KEYFRAME_INTERVAL_S:
+        if not (waits or self._keyframe_wanted) or now_s - self._asked_s < KEYFRAME_INTERVAL_S:
             return False
         self._asked_s = now_s
         return True
@@ -122,6 +127,7 @@ class PictureAssembler:
     def _finish(self) -> None:
         data, self._parts = b"".join(self._parts), []
         self._keyframe_needed = False
+        self._keyframe_wanted &= not self._keyframe
         step = (self._timestamp - self._ticks + 0x80000000) % 0x100000000 - 0x80000000
         self._ticks += step
         self._take(CodedPicture(self._codec, data, self._ticks, self._arrival_s, self._keyframe))

@@ -11,11 +11,12 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from stream.hub import Hub
+from stream.sources.group import Group
 from stream.sources.packets import EncodedPacket, PacketTap, VideoFormat
 from stream.statistics import CameraStatistics
 from stream.types import TrackedFrame
@@ -31,10 +32,6 @@ HOLD_S = 1.0
 
 MOST_HELD = 128
 """Pictures that wait at most: twice as many as a camera of 60 a second brings until the oldest has waited enough."""
-
-RECENT_BYTES = 2 << 20
-RECENT_PICTURES = 250
-"""With a longer or larger group of pictures nobody begins: who joins waits for the next IDR picture."""
 
 BEGIN_STEP = RTP_CLOCK_HZ // 1000
 """Between the pictures that somebody begins with: decoded at once, not played."""
@@ -78,7 +75,7 @@ class _Held:
 
 
 class PassedQueue(ViewerQueue):
-    """One viewer's. A keyframe cannot be had from the camera: who needs one is given the newest again."""
+    """One viewer's. A keyframe cannot be had from most cameras: who needs one is given the newest again."""
 
     def __init__(
         self, replay: Callable[[PassedQueue], None], on_drop: Callable[[], None], rate: LossRate
@@ -108,8 +105,8 @@ class PassedFeed:
         self._queues: set[PassedQueue] = set()
         self._ticks = PacketClock()
         self._held: deque[_Held] = deque()
-        self._recent: list[EncodedPicture] = []
-        self._recent_bytes = self._count = 0
+        self._recent: Group[EncodedPicture] = Group()
+        self._count = 0
         self._format: VideoFormat | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -134,6 +131,8 @@ class PassedFeed:
             self._hub.listen(self._answered)
         elif self._recent:
             queue.begin(squeezed(self._recent, self._recent[-1].ticks, BEGIN_STEP))
+        else:
+            self._tap.ask_keyframe()
         self._statistics.viewers(self.viewers, "passed")
         return queue
 
@@ -147,7 +146,7 @@ class PassedFeed:
             self._tap.listen(None)
             self._hub.unlisten(self._answered)
             self._held.clear()
-            self._forget_recent()
+            self._recent.clear()
             self._set_timer()
         self._statistics.viewers(self.viewers, "passed")
 
@@ -181,7 +180,7 @@ class PassedFeed:
     def on_break(self) -> None:
         """The camera went away: what it sent before waits no more."""
         self._release_all()
-        self._forget_recent()
+        self._recent.clear()
 
     def on_format(self, found: VideoFormat) -> None:
         """What it sends may not be what the viewers were promised: they have to ask again."""
@@ -249,17 +248,7 @@ class PassedFeed:
     # Where a viewer begins.
 
     def _remember(self, picture: EncodedPicture) -> None:
-        if picture.keyframe:
-            self._forget_recent()
-        elif not self._recent:
-            return
-        self._recent.append(picture)
-        self._recent_bytes += picture.size
-        if len(self._recent) > RECENT_PICTURES or self._recent_bytes > RECENT_BYTES:
-            self._forget_recent()
-
-    def _forget_recent(self) -> None:
-        self._recent, self._recent_bytes = [], 0
+        self._recent.add(picture, picture.size, keyframe=picture.keyframe)
 
     def _begin_all(self) -> None:
         """All that the reader had is here: whoever waits can begin."""
@@ -269,6 +258,7 @@ class PassedFeed:
 
     def _replay(self, queue: PassedQueue) -> None:
         if not self._recent:
+            self._tap.ask_keyframe()
             return
         last = self._recent[-1].ticks
         if queue.replayed_at is not None and last - queue.replayed_at < REPLAY_TICKS:
@@ -279,7 +269,7 @@ class PassedFeed:
         queue.begin([replace(picture, masks=None, captured_at_s=None) for picture in again])
 
 
-def squeezed(pictures: Sequence[EncodedPicture], end: int, step: int) -> list[EncodedPicture]:
+def squeezed(pictures: Group[EncodedPicture], end: int, step: int) -> list[EncodedPicture]:
     """The same pictures `step` ticks apart, the last at `end`: only that is meant to be seen, and keeps its masks. They
     may be old: nothing can be learned of when they are shown.
     """

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from aiortc import RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
-from stream.sources.published import Codec, Doorway
+from stream.sources.coded import Codec
+from stream.sources.published import Doorway
 from stream.webrtc.assembly import PictureAssembler
 from stream.webrtc.viewing import codec_preferences
 
@@ -40,6 +41,7 @@ class Publishing:
         }
         assembler = PictureAssembler(self.publication.put, codecs)
         self.publication.need_keyframe = assembler.need_keyframe
+        self.publication.ask_keyframe = assembler.ask_keyframe
         for transceiver in connection.getTransceivers():
             if transceiver.kind == "video":
                 setattr(transceiver.receiver, _JITTER_BUFFER, assembler)

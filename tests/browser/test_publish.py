@@ -7,7 +7,9 @@ from itertools import pairwise
 import pytest
 from playwright.async_api import Browser
 
+from stream.app import Service
 from stream.server import ServerOptions, create_app
+from tests.browser.pages import wait_for_state
 from tests.stream.frames import SquareEngine
 from tests.stream.published import TOKEN, make_published
 from tests.stream.viewer_frames import serving, until
@@ -29,6 +31,19 @@ async (token) => {
 """
 
 
+async def watched_as_it_is(browser: Browser, address: str, service: Service) -> None:
+    """The page shows the published pictures with masks as data, and nothing is encoded for it."""
+    page = await browser.new_page()
+    await page.goto(address)
+    await wait_for_state(page, "live")
+    await page.locator("#masks").wait_for(state="visible")
+    value = service.registry.get_sample_value
+    await until(
+        lambda: (value("syncvis_pictures_passed_total", {"camera": "cam", "masks": "own"}) or 0) >= 10
+    )
+    await page.close()
+
+
 async def test_a_browser_publishes_its_camera(browser_with_camera: Browser) -> None:
     service = make_published(read_timeout_s=2)
     assert isinstance(service.engine, SquareEngine)
@@ -40,6 +55,7 @@ async def test_a_browser_publishes_its_camera(browser_with_camera: Browser) -> N
         location = await page.evaluate(PUBLISH, TOKEN)
         assert location.startswith("/whip/cam/sessions/")
         await until(lambda: sum(w.frames[-1].camera == "cam" for w in tuple(windows)) >= 15)
+        await watched_as_it_is(browser_with_camera, address, service)
         await page.close()
         await until(lambda: not service.cameras.doorways["cam"].occupied)
     frames = [w.frames[-1] for w in windows if w.frames[-1].camera == "cam"]

@@ -11,7 +11,7 @@ from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.sources.published import CodedPicture
+from stream.sources.coded import CodedPicture
 from stream.webrtc.assembly import KEYFRAME_INTERVAL_S, MAX_PACKETS, RETRANSMISSION_S, PictureAssembler
 
 STEP = 3600

@@ -11,8 +11,10 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.sources.group import GROUP_PICTURES
+from stream.sources.h264 import H264Look
 from stream.sources.outbox import MESSAGE_BYTES
-from stream.sources.packet_box import RECENT_PICTURES, H264Look, Packet, PacketBox
+from stream.sources.packet_box import Packet, PacketBox
 
 RING = 64
 GROUP = 5
@@ -134,10 +136,10 @@ def test_an_endless_group_of_pictures_is_not_kept() -> None:
     parent = Parent(1 << 16)
     box = parent.box
     box.put(Packet(b"k", 0.0, 0, keyframe=True))
-    for number in range(RECENT_PICTURES + 50):
+    for number in range(GROUP_PICTURES + 50):
         box.put(Packet(b"p", 0.0, number + 1))
-        assert len(box._recent) <= RECENT_PICTURES
-    assert not box._recent
+        assert len(box._group) <= GROUP_PICTURES
+    assert not box._group
     parent.close()
 
 

@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from stream.hub import Hub
 from stream.metrics import Metrics
+from stream.sources.group import GROUP_PICTURES
 from stream.sources.packets import EncodedPacket, PacketTap, VideoFormat
 from stream.statistics import CameraStatistics
 from stream.types import TrackedFrame
 from stream.webrtc.encoder import EncodedPicture
-from stream.webrtc.passed import HOLD_S, MOST_HELD, RECENT_PICTURES, PacketClock, PassedFeed, PassedQueue
+from stream.webrtc.passed import HOLD_S, MOST_HELD, PacketClock, PassedFeed, PassedQueue
 from stream.wire import decode
 from tests.stream.frames import make_tracked
 
@@ -168,7 +169,7 @@ async def test_who_joins_begins_with_the_newest_group_in_a_moment(camera: Camera
 
 async def test_a_long_group_is_not_begun_with(camera: Camera) -> None:
     queue = camera.feed.join()
-    for number in range(RECENT_PICTURES + 5):
+    for number in range(GROUP_PICTURES + 5):
         camera.tap.put(packet(number, keyframe=number == 0))
         camera.hub.publish(answer(number))
         taken(queue)

@@ -76,9 +76,9 @@ class Viewer:
         await self.peer.setLocalDescription(await self.peer.createOffer())
         return str(self.peer.localDescription.sdp)
 
-    async def watch(self, codec: str = "") -> httpx.Response:
+    async def watch(self, codec: str = "", masks: str = "overlay") -> httpx.Response:
         offer = await self.offer()
-        answer = await self.http.post("/whep/cam", content=only(offer, codec), headers=SDP)
+        answer = await self.http.post(f"/whep/cam?masks={masks}", content=only(offer, codec), headers=SDP)
         if answer.status_code == 201:
             self.location = answer.headers["location"]
             await self.peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))

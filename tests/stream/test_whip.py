@@ -18,7 +18,7 @@ from stream.stamp import read_stamp
 from stream.webrtc.ice import IceOptions
 from stream.webrtc.offer import MAX_OFFER_BYTES
 from stream.webrtc.sessions import SessionLimits
-from tests.stream.published import BEARER, TOKEN, VIEW_TOKEN, Publisher, Stamped, published
+from tests.stream.published import BEARER, TOKEN, VIEW_TOKEN, Published, Publisher, Stamped, published
 from tests.stream.test_hostile_bodies import spoiled
 from tests.stream.test_webrtc import SDP, Viewer
 from tests.stream.test_whep import CANDIDATE, FRAGMENT, fragment
@@ -279,3 +279,43 @@ async def test_what_is_published_can_be_watched() -> None:
         await until(lambda: server.service.hub("cam").latest is not None)
         assert (await viewer.watch()).status_code == 201
         assert (await viewer.picture()).shape[2] == 3
+
+
+async def pictures(server: Published) -> tuple[float, float]:
+    """How many were passed on as they came, and how many encoded again."""
+    found = {"passed": 0.0, "encoded": 0.0}
+    for line in (await server.http.get("/metrics")).text.splitlines():
+        name, _, value = line.rpartition(" ")
+        for kind in found:
+            if name.startswith(f'syncvis_pictures_{kind}_total{{camera="cam"'):
+                found[kind] += float(value)
+    return found["passed"], found["encoded"]
+
+
+async def test_its_own_packets_are_for_viewers_with_masks_as_data() -> None:
+    async with published() as server, Publisher(server.http) as publisher:
+        await publisher.publish("H264")
+        await until(lambda: server.seqs)
+        passed = encoded = 0.0
+        for _ in range(2):  # the second comes long after the only keyframe that was sent by itself
+            async with Viewer(server.http) as viewer:
+                assert (await viewer.watch(masks="data")).status_code == 201
+                stamps, before = [], passed
+                while passed == before:  # at first those since the keyframe, which are not counted
+                    stamps.append(read_stamp(await viewer.picture()))
+                    passed, encoded = await pictures(server)
+                assert None not in stamps
+                assert stamps == sorted(stamps)  # type: ignore[type-var]
+                assert encoded == 0
+                await server.http.delete(viewer.location)
+
+
+async def test_what_cannot_be_passed_on_is_encoded_again() -> None:
+    async with published() as server, Publisher(server.http) as publisher, Viewer(server.http) as viewer:
+        await publisher.publish("VP8")
+        await until(lambda: server.seqs)
+        assert (await viewer.watch(masks="data")).status_code == 201
+        assert read_stamp(await viewer.picture()) is not None
+        passed, encoded = await pictures(server)
+        assert passed == 0
+        assert encoded >= 1
