@@ -8,8 +8,9 @@ slot. An id that comes back after it was retired, or that does not grow, ends th
 the machine changes a window's time; so the window after START frames is answered again every AGAIN frames, from the
 state of that time, and `ratio` is the stream's windows over those.
 
-`--drift`: then that many windows without a reset, over the same first frames forward and backward, and after 100 and
-after all of them a test segment, with the state that the stream has by then. What it scores should be the same.
+`--drift`: then that many windows without a reset, over the same first frames forward and backward, and after 100, after
+all of them and in between a test segment, with the state that the stream has by then. What it scores should be the
+same.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ START, AGAIN = 300, 20
 SEGMENT = "synthetic:medium?seeds=9000-9004&frames=80"
 BANK = 1000
 """Frames over which the drift runs, forward and backward."""
-EARLY = 100
+CHECKS = (100, 1_000, 10_000, 30_000, 50_000, 70_000, 100_000)
+"""Windows after which the test segment is tracked, as far as the drift runs; and at its end."""
 COLUMNS = ("HOTA", "IDF1", "AP50", "DetA")
 T = TypeVar("T")
 
@@ -183,8 +185,8 @@ def there_and_back(count: int) -> Iterator[int]:
         yield from range(count - 1, 0, -1)
 
 
-def drift(tracker: OnlineTracker, windows: int) -> dict[int, dict[str, float]]:
-    """Figures of the test segment for a fresh tracker (0), after EARLY windows, and after all, by windows."""
+def drift(tracker: OnlineTracker, windows: int, tell: Callable[[dict[int, dict[str, float]]], None]) -> None:
+    """Figures of the test segment by windows before it, from 0 (a fresh tracker) on: `tell` is given all so far."""
     level = load_level("endless")
     world = SyntheticWorld(level, SEED)
     bank = [
@@ -193,11 +195,12 @@ def drift(tracker: OnlineTracker, windows: int) -> dict[int, dict[str, float]]:
     ]
     stream = Stream(tracker, level.fps, level.size)
     scores = {0: segment(tracker, None)}
+    tell(scores)
     for index in tqdm(islice(there_and_back(len(bank)), windows), total=windows, unit="window", desc="drift"):
         stream.pass_by(bank[index])
-        if stream.frames in (EARLY, windows):
+        if stream.frames in (*CHECKS, windows):
             scores[stream.frames] = segment(tracker, stream.state)
-    return scores
+            tell(scores)
 
 
 def segment(tracker: OnlineTracker, state: TrackerState | None) -> dict[str, float]:
@@ -225,15 +228,18 @@ def main() -> None:
     torch.set_num_threads(1)
     tracker = load_tracker(arguments.model, device="cpu")
     result: dict[str, Any] = {"model": arguments.model}
+
+    def keep(part: str, figures: Any) -> None:
+        result[part] = figures
+        if arguments.json is not None:
+            write_result(arguments.json, result)
+
     if arguments.frames:
-        result["endless"] = endless(tracker, arguments.frames)
+        keep("endless", endless(tracker, arguments.frames))
         print(tabulate(result["endless"], headers="keys"))
     if arguments.drift:
-        scores = drift(tracker, arguments.drift)
-        result["drift"] = scores
-        print(tabulate([{"windows": n, **figures} for n, figures in scores.items()], headers="keys"))
-    if arguments.json is not None:
-        write_result(arguments.json, result)
+        drift(tracker, arguments.drift, partial(keep, "drift"))
+        print(tabulate([{"windows": n, **row} for n, row in result["drift"].items()], headers="keys"))
 
 
 if __name__ == "__main__":
