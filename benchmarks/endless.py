@@ -120,30 +120,38 @@ class Times:
 
 
 class Ids:
-    """That ids only grow, and that one that is gone stays away."""
+    """That an id is given once: one that is gone stays away, and one that is new was given just now. It may be told
+    late (an object is first seen when it comes out from behind another), by less than `max_away` seconds.
+    """
 
     def __init__(self, max_away: float) -> None:
         self._max_away = max_away
         self._last: dict[int, float] = {}
+        self._growth: deque[tuple[float, int]] = deque()
+        self._gone = 0
         self.newest = 0
 
     def check(self, tracks: tuple[Track, ...], now_s: float) -> None:
         """Raise ValueError at the first id that breaks the rule."""
-        before = self.newest
+        while self._growth and now_s - self._growth[0][0] > self._max_away:
+            self._gone = self._growth.popleft()[1]
         for track in tracks:
             last = self._last.get(track.track_id)
-            if last is None and track.track_id <= before:
-                raise ValueError(f"{now_s:.1f} s: id {track.track_id} is new, and not above {before}")
+            if last is None and track.track_id <= self._gone:
+                raise ValueError(f"{now_s:.1f} s: id {track.track_id} is new, and not above {self._gone}")
             if last is not None and now_s - last > self._max_away:
                 raise ValueError(f"{now_s:.1f} s: id {track.track_id} is back after {now_s - last:.1f} s")
             self._last[track.track_id] = now_s
-            self.newest = max(self.newest, track.track_id)
+        newest = max((track.track_id for track in tracks), default=0)
+        if newest > self.newest:
+            self.newest = newest
+            self._growth.append((now_s, newest))
         for track_id in [i for i, last in self._last.items() if now_s - last > 60.0]:
-            del self._last[track_id]  # below the newest, so that it would be found by the other rule
+            del self._last[track_id]  # long below the newest, so that it would be found by the other rule
 
 
-def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
-    """Rows of the table."""
+def endless(tracker: OnlineTracker, frames: int, tell: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Rows of the table: `tell` is given all so far."""
     level = load_level("endless")
     world = SyntheticWorld(level, SEED)
     stream, ids = Stream(tracker, level.fps, level.size), Ids(tracker.config.forgotten_s + 2 / level.fps)
@@ -175,7 +183,7 @@ def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
                 }
             )
             times, again = Times(), Times()
-    return rows
+            tell(rows)
 
 
 def there_and_back(count: int) -> Iterator[int]:
@@ -235,7 +243,7 @@ def main() -> None:
             write_result(arguments.json, result)
 
     if arguments.frames:
-        keep("endless", endless(tracker, arguments.frames))
+        endless(tracker, arguments.frames, partial(keep, "endless"))
         print(tabulate(result["endless"], headers="keys"))
     if arguments.drift:
         drift(tracker, arguments.drift, partial(keep, "drift"))
