@@ -10,7 +10,7 @@ PORT ?= 8080
 # The camera travels in the environment, not in the recipe: nothing prints its password, no character needs quoting.
 demo: export SYNCVIS_CAMERA := $(value CAMERA)
 demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user:password@host/path
-	@$(BIN)/syncvis-online demo --port $(PORT) $${SYNCVIS_CAMERA:+--camera "$$SYNCVIS_CAMERA"}
+	@$(BIN)/syncvis-online demo --port $(PORT)
 
 test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
 	$(BIN)/python -m pytest

@@ -61,7 +61,7 @@ class ServeProcess:
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        found = re.search(r"http://\S+", line)
+        found = re.search(r"https?://\S+", line)
         assert found is not None, f"the server did not start: {line}{self.errors()}"
         self.address = found.group().rstrip("/")
         return self
