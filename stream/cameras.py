@@ -22,6 +22,7 @@ from stream.event_hub import EventHub
 from stream.events import TrackEvents
 from stream.identities import IdLedger
 from stream.intake import Intake
+from stream.log import about
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scene import Scene, check_labels
@@ -235,6 +236,10 @@ class Cameras(Mapping[str, CameraPipeline]):
 
     async def _run_camera(self, camera: CameraPipeline) -> None:
         """One camera to its end; whatever ends it stays with it."""
+        with about(camera=camera.name):
+            await self._run_to_its_end(camera)
+
+    async def _run_to_its_end(self, camera: CameraPipeline) -> None:
         try:
             await camera.run()
         except SyncVISError as error:

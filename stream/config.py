@@ -95,9 +95,10 @@ class MqttConfig(Section):
 
 
 class LogConfig(Section):
-    """What is logged to stderr."""
+    """What is logged to stderr, and whether as lines of text or as JSON: docs/logs.md."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
 
 
 class ServeConfig(Section):

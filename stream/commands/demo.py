@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from stream.commands import serve
-from stream.commands.arguments import Subparsers, port
+from stream.commands.arguments import Subparsers, add_server_arguments
 
 if TYPE_CHECKING:
     from stream.config import ServeConfig
@@ -28,9 +28,7 @@ def add_parser(commands: Subparsers) -> None:
         help="rtsp://user:password@host/path, a file or a device (the synthetic camera); or in the environment, as "
         f"{CAMERA_VARIABLE}, where no list of processes shows its password",
     )
-    parser.add_argument("--host", help="address to listen on (127.0.0.1: this machine only)")
-    parser.add_argument("--port", type=port, help="port to listen on, 0: any free one (8080)")
-    parser.add_argument("--open", action="store_true", help="let everybody who reaches it watch")
+    add_server_arguments(parser)
     parser.set_defaults(run=run)
 
 

@@ -10,9 +10,9 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stream.commands.arguments import Subparsers, port
+from stream.commands.arguments import Subparsers, add_server_arguments
 
 if TYPE_CHECKING:
     from stream.app import Service
@@ -34,11 +34,7 @@ def add_parser(commands: Subparsers) -> None:
         "serve", help="serve the cameras of a config file", description=__doc__.partition(":")[2].strip()
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a config that ships")
-    parser.add_argument("--host", help="address to listen on (the config's; 127.0.0.1)")
-    parser.add_argument("--port", type=port, help="port to listen on, 0: any free one (the config's; 8080)")
-    parser.add_argument(
-        "--open", action="store_true", help="let everybody who reaches it watch (server.open)"
-    )
+    add_server_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -58,11 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def override_server(config: ServeConfig, arguments: argparse.Namespace) -> ServeConfig:
-    """The config with --host, --port and --open where they were given."""
+    """The config with --host, --port, --open and --log-format where they were given."""
     given = {key: getattr(arguments, key) for key in ("host", "port") if getattr(arguments, key) is not None}
     if arguments.open:
         given["open"] = True
-    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+    update: dict[str, Any] = {"server": config.server.model_copy(update=given)}
+    if arguments.log_format is not None:
+        update["log"] = config.log.model_copy(update={"format": arguments.log_format})
+    return config.model_copy(update=update)
 
 
 def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) -> int:
@@ -70,7 +69,7 @@ def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) ->
     from stream.listening import check_server
     from stream.log import set_up_logging
 
-    set_up_logging(config.log.level)
+    set_up_logging(config.log.level, config.log.format)
     check_server(config.server)
     asyncio.run(_serve(config, load or (lambda: config)))
     return 0

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -244,6 +245,8 @@ def serve_camera(channel: socket.socket) -> None:
 
 def serve(control: socket.socket) -> None:
     """Fork a reader for every socket that comes in; return when the parent hangs up."""
+    # A reader that crashes leaves no image of its memory, in which its camera's password is.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; readers end when it hangs up
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     av.logging.set_level(None)

@@ -16,6 +16,7 @@ from typing import Protocol
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
+from stream.log import about, short
 from stream.pipeline import CameraPipeline
 from stream.webrtc.ice import IceOptions, listen_on
 from stream.webrtc.offer import Direction, OfferError, check_offer
@@ -91,7 +92,7 @@ class Session:
 
     def _on_state(self) -> None:
         state = self.connection.connectionState
-        logger.debug("session %s of %s: %s", self.id[:6], self.camera, state)
+        logger.debug("the connection is %s", state)
         if state == "connected":
             self.connected.set()
         elif state in ("failed", "closed"):
@@ -160,6 +161,11 @@ class Sessions:
         media = media or self._media(camera)
         connection = RTCPeerConnection(self.ice.configuration())
         session = Session(camera, connection, media, _ufrag(offer), client)
+        with about(camera=camera, session=short(session.id)):
+            return session, await self._begin(session, offer)
+
+    async def _begin(self, session: Session, offer: str) -> str:
+        """Answer the offer, and see to it that the session ends."""
         self._opening.add(session)
         try:
             answer = await self._negotiate(session, offer)
@@ -167,9 +173,10 @@ class Sessions:
             self._opening.discard(session)
         self._sessions[session.id] = session
         self._watchers[session.id] = asyncio.create_task(
-            self._watch(session), name=f"{self._peers} of {camera}"
+            self._watch(session), name=f"{self._peers} of {session.camera}"
         )
-        return session, answer
+        logger.info("one of the %s of camera %s began", self._peers, session.camera)
+        return answer
 
     def _check_room(self, client: str | None) -> None:
         if len(self) >= self._most:
@@ -235,6 +242,8 @@ class Sessions:
             await session.close()
             self._sessions.pop(session.id, None)
             self._watchers.pop(session.id, None)
+            connected = "left" if session.connected.is_set() else "never connected"
+            logger.info("one of the %s of camera %s %s", self._peers, session.camera, connected)
 
 
 async def _any_of(first: asyncio.Event, second: asyncio.Event, timeout_s: float) -> bool:

@@ -57,8 +57,9 @@ async def test_all_of_it_is_by_tls_and_a_renewed_certificate_is_used(
         async for frame in subscribe(server.address, token=TOKEN):
             assert frame.camera == "a"
             break
-        with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(server.address.replace("https", "http"))
+        async with httpx.AsyncClient() as plain:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await plain.get(server.address.replace("https", "http"))
 
         assert serial_of(server.address) == first
         second = authority.issue(certificate, key)
