@@ -32,11 +32,17 @@ _NEVER_BY_DEFAULT = tuple(
     ipaddress.ip_network(each)
     for each in (
         *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
-        *("::/128", "::1/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128"),
+        *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
+        *("fd00:ec2::254/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+        *("64:ff9b:1::/48", "2001::/32"),
     )
 )
-"""This machine, its link (clouds tell secrets to who asks there), and groups."""
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""This machine, its link, and groups; where clouds tell secrets to who asks (AWS; Alibaba, Azure, Oracle; others do on
+the link); IPv4 behind local translation and Teredo, where no camera is."""
+_WRAPPING = tuple(
+    ipaddress.IPv6Network(each) for each in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96", "::ffff:0:0/96")
+)
+"""IPv4 in the last 32 bits: NAT64 (RFC 6052), compatible (RFC 4291), translated (RFC 2765), mapped (RFC 4291)."""
 
 
 async def look_up(host: str) -> Sequence[str]:
@@ -110,9 +116,9 @@ class CameraHosts:
 
 
 def _meant(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, if it does."""
-    if isinstance(address, ipaddress.IPv4Address):
+    """The IPv4 address that an IPv6 address stands for, if it does. :: and ::1 are themselves."""
+    if isinstance(address, ipaddress.IPv4Address) or int(address) <= 1:
         return address
-    if address in _NAT64:
+    if any(address in network for network in _WRAPPING):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+    return address.sixtofour or address
