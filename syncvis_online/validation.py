@@ -51,7 +51,7 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read config {path}: not a text file in UTF-8") from error
     try:
-        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark is not None else ""
