@@ -11,7 +11,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from starlette.requests import HTTPConnection
@@ -22,6 +22,11 @@ Scope = Literal["watch", "publish", "admin"]
 
 COOKIE = "syncvis_viewer"
 COOKIE_AGE_S = 30 * 24 * 3600
+WANTS_TOKEN: dict[int | str, dict[str, Any]] = {
+    401: {"description": "A token of server.tokens is needed, or the one shown is wrong."},
+    403: {"description": "The token is one for something else."},
+}
+"""For OpenAPI: what routes for who may watch answer others."""
 REALM = 'Bearer realm="syncvis-online"'
 
 

@@ -22,7 +22,7 @@ HEADERS = {
     "Permissions-Policy": (
         # A page of this server may publish the camera that it is given (docs/whep.md); no other page in it may.
         "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=(), usb=(), serial=(), "
-        "bluetooth=(), hid=(), midi=()"
+        "hid=(), midi=()"
     ),
 }
 OWN_PAGES_ONLY = {"Cross-Origin-Resource-Policy": "same-origin"}

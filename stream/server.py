@@ -20,7 +20,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from stream.access import Access
+from stream.access import WANTS_TOKEN, Access
 from stream.api import cameras_router, operation_router
 from stream.app import Service
 from stream.clients import ClientLimits, LimitedClients
@@ -146,6 +146,7 @@ def create_app(
         options,
         service.request_refused,
         title="SyncVIS Online",
+        responses={429: {"description": "The client asks for more than it may; see Retry-After."}},
         version=package_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
@@ -174,11 +175,15 @@ def _add_routes(
     programs = Feeds(service)
     app.include_router(operation_router(service))
     app.include_router(access.router())
-    app.include_router(cameras_router(service, outlets.feeds, outlets.executor), dependencies=may_watch)
-    app.include_router(zones_router(service), dependencies=may_watch)
+    app.include_router(
+        cameras_router(service, outlets.feeds, outlets.executor),
+        dependencies=may_watch,
+        responses=WANTS_TOKEN,
+    )
+    app.include_router(zones_router(service), dependencies=may_watch, responses=WANTS_TOKEN)
     app.include_router(roster_router(service, roster, outlets.feeds), dependencies=may_change)
     app.include_router(schema_router())
-    app.include_router(programs_router(service, programs), dependencies=may_watch)
+    app.include_router(programs_router(service, programs), dependencies=may_watch, responses=WANTS_TOKEN)
     app.include_router(sockets_router(access, programs))
     app.include_router(whep_router(outlets.feeds, outlets.sessions, may_watch))
     app.include_router(mask_socket_router(outlets.sessions, access))

@@ -50,7 +50,8 @@ _TRICKLE_RESPONSES: Responses = {
     422: {"description": "The fragment asks for what is not supported: an ICE restart."},
     428: {"description": "If-Match is missing."},
 }
-_NO_SESSION: Responses = {404: {"description": "No such session, or it has ended already."}}
+_DENIED: Responses = {code: START_RESPONSES[code] for code in (401, 403)}
+_NO_SESSION: Responses = _DENIED | {404: {"description": "No such session, or it has ended already."}}
 
 
 def body_of(media_type: str) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def add_session(router: APIRouter, sessions: Sessions, allowed: Sequence[Depends
         dependencies=allowed,
         status_code=204,
         response_class=Response,
-        responses=_TRICKLE_RESPONSES,
+        responses=_DENIED | _TRICKLE_RESPONSES,
         openapi_extra=body_of(FRAGMENT),
     )
     async def trickle(camera: str, session: str, request: Request) -> Response:
