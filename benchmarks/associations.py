@@ -3,10 +3,10 @@
 `python -m benchmarks.associations [--data SPEC] [--model NAME] [--associations NAME ...] [--tracker KEY=VALUE ...]
 [--processes N] [--json FILE]`
 
-Every frame is rendered and encoded once, and every association decodes it in step, so that a row of the table costs
-its decoder only. Prints HOTA, AssA, DetA, IDF1, switches and tube AP, and the share of objects that have the same
-identity after an absence as before it, by how long it was (`evaluation/occlusions.py`). `ms` is the tracker's time a
-frame without the encoder's; with several processes on a busy machine compare it within one run only.
+Every frame is rendered and encoded once, and every association decodes it in step; those that start every window from
+the learned queries share that too. Prints HOTA, AssA, DetA, IDF1, switches and tube AP, and the share of objects that
+have the same identity after an absence as before it, by how long it was (`evaluation/occlusions.py`). `ms` is the
+tracker's time a frame without the encoder's; with several processes on a busy machine compare it within one run only.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from syncvis_online.checkpoint import load_model
 from syncvis_online.config import TrackerConfig
+from syncvis_online.decoder import DecoderOutput
 from syncvis_online.evaluation.bytetrack import ByteTrackVideoTracker
 from syncvis_online.evaluation.occlusions import occlusion_counts
 from syncvis_online.evaluation.run import VideoTracker, judge, write_result
@@ -49,6 +50,7 @@ class LastEncoded:
         self._picture: bytes | None = None
         self._features: FrameFeatures | None = None
         self.seconds = 0.0
+        self.count = 0
 
     def __call__(self, prepared: Tensor) -> FrameFeatures:
         """Features of a picture; the newest one's without work."""
@@ -56,24 +58,55 @@ class LastEncoded:
         if self._features is None or picture != self._picture:
             began = time.perf_counter()
             self._features, self._picture = self._encode(prepared), picture
+            self.count += 1
             self.seconds += time.perf_counter() - began
         return self._features
 
 
+class LastDecoded:
+    """A decoder that keeps its answers for the newest window of an encoder: of trackers that go in step, those that
+    start from the same queries share one. `owed_s`: what they would have taken by themselves.
+    """
+
+    def __init__(
+        self, decode: Callable[[FrameFeatures, Tensor], DecoderOutput], encoder: LastEncoded
+    ) -> None:
+        self._decode, self._encoder = decode, encoder
+        self._window = (0, 0)
+        self._answers: list[tuple[Tensor, DecoderOutput, float]] = []
+        self.owed_s = 0.0
+
+    def __call__(self, features: FrameFeatures, first: Tensor) -> DecoderOutput:
+        """The decoder's answer; without work where the window began with the same queries."""
+        window = (self._encoder.count, features.mask_features.shape[1])
+        if window != self._window:
+            self._window, self._answers = window, []
+        for queries, output, seconds in self._answers:
+            if torch.equal(queries, first):
+                self.owed_s += seconds
+                return output
+        began = time.perf_counter()
+        output = self._decode(features, first)
+        self._answers.append((first, output, time.perf_counter() - began))
+        return output
+
+
 def trackers(
     model: str, names: Sequence[str], settings: dict[str, Any]
-) -> tuple[dict[str, VideoTracker], LastEncoded]:
-    """One tracker for each association, all on one model, whose encoder they share."""
+) -> tuple[dict[str, VideoTracker], LastEncoded, LastDecoded]:
+    """One tracker for each association, all on one model, whose encoder they share, and its decoder where they can."""
     checkpoint = load_model(model)
     values = {**checkpoint.tracker.to_mapping(), **settings}
     encoder = LastEncoded(checkpoint.model.encode)
+    decoder = LastDecoded(checkpoint.model.decode, encoder)
     checkpoint.model.encode = encoder  # type: ignore[method-assign]
+    checkpoint.model.decode = decoder  # type: ignore[method-assign]
     made: dict[str, VideoTracker] = {}
     for name in names:
         own = values if name == "bytetrack" else {**values, "association": name}
         tracker = OnlineTracker(checkpoint, TrackerConfig.from_mapping(own, "--tracker"))
         made[name] = ByteTrackVideoTracker(tracker) if name == "bytetrack" else tracker
-    return made, encoder
+    return made, encoder, decoder
 
 
 def track_in_step(
@@ -82,7 +115,7 @@ def track_in_step(
     """What each association makes of one video: its result and its seconds, without the encoder's."""
     torch.set_num_threads(1)
     video = open_videos(spec)[index]
-    made, encoder = trackers(model, names, settings)
+    made, encoder, decoder = trackers(model, names, settings)
     rendering, *copies = tee(video.frames(), 1 + len(made))
     running: dict[str, Iterator[FrameTracks]] = {
         name: tracker.track_video(frames, video.fps, "streaming")
@@ -92,9 +125,9 @@ def track_in_step(
     seconds = dict.fromkeys(names, 0.0)
     for _ in rendering:
         for name, answering in running.items():
-            began, encoding = time.perf_counter(), encoder.seconds
+            began, shared = time.perf_counter(), encoder.seconds - decoder.owed_s
             answers[name].append(next(answering))
-            seconds[name] += time.perf_counter() - began - (encoder.seconds - encoding)
+            seconds[name] += time.perf_counter() - began - (encoder.seconds - decoder.owed_s - shared)
     truth = video.ground_truth()
     return {
         "fps": video.fps,

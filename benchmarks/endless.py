@@ -70,18 +70,30 @@ class Stream:
 
     def push(self, features: FrameFeatures) -> tuple[tuple[Track, ...], ...]:
         """One more frame; the answers that are due by it, oldest first."""
+        window = self._next(features)
+        if window is None:
+            return ()
+        self.last_window = partial(self.tracker.answer, *window, self.state, self.size)
+        answer = self.last_window()
+        self.state = answer.state
+        return answer.tracks
+
+    def pass_by(self, features: FrameFeatures) -> None:
+        """One more frame, of which nothing is to be told."""
+        window = self._next(features)
+        if window is not None:
+            self.state = self.tracker.advance(*window, self.state)
+
+    def _next(self, features: FrameFeatures) -> tuple[list[FrameFeatures], list[float], int] | None:
+        """The window that is due, its times and how many of its frames are to be answered."""
         self._features.append(features)
         self.frames += 1
         self._waiting += 1
         if self._waiting < self.tracker.config.stride:
-            return ()
-        first = self.frames - len(self._features)
+            return None
+        first, waiting, self._waiting = self.frames - len(self._features), self._waiting, 0
         times = [(first + i) / self.fps for i in range(len(self._features))]
-        features, waiting, state = list(self._features), self._waiting, self.state
-        self.last_window = partial(self.tracker.answer, features, times, waiting, state, self.size)
-        answer = self.last_window()
-        self.state, self._waiting = answer.state, 0
-        return answer.tracks
+        return list(self._features), times, waiting
 
 
 @dataclass
@@ -182,7 +194,7 @@ def drift(tracker: OnlineTracker, windows: int) -> dict[int, dict[str, float]]:
     stream = Stream(tracker, level.fps, level.size)
     scores = {0: segment(tracker, None)}
     for index in tqdm(islice(there_and_back(len(bank)), windows), total=windows, unit="window", desc="drift"):
-        stream.push(bank[index])
+        stream.pass_by(bank[index])
         if stream.frames in (EARLY, windows):
             scores[stream.frames] = segment(tracker, stream.state)
     return scores

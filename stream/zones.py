@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
 import cv2
@@ -70,7 +70,7 @@ class Regions(NamedTuple):
     lines: tuple[LineView, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sighting:
     """A track where it is seen: `size` is the picture's width and height in pixels."""
 
@@ -78,31 +78,30 @@ class Sighting:
     size: tuple[int, int]
     at_s: float
 
-    @property
-    def unit_px(self) -> int:
-        """The picture's shorter side: the unit of margins."""
-        return min(self.size)
-
-    def anchor(self, anchor: Anchor) -> Point:
-        """The point that counts, in units of the picture's shorter side."""
-        x0, y0, x1, y1 = self.track.box_xyxy
-        y = y1 if anchor == "bottom" else (y0 + y1) / 2
-        return ((x0 + x1) / 2 / self.unit_px, y / self.unit_px)
-
-    def scaled(self, points: tuple[Point, ...]) -> tuple[Point, ...]:
-        """Shares of the picture in those units."""
-        return _scaled(points, self.size)
+    @cached_property
+    def anchors(self) -> Mapping[Anchor, Point]:
+        """The point that counts, in units of the picture's shorter side, which are those of margins."""
+        x0, y0, x1, y1 = (edge / min(self.size) for edge in self.track.box_xyxy)
+        x = (x0 + x1) / 2
+        return {"bottom": (x, y1), "center": (x, (y0 + y1) / 2)}
 
 
-@lru_cache(maxsize=1024)
-def _scaled(points: tuple[Point, ...], size: tuple[int, int]) -> tuple[Point, ...]:
-    unit = min(size)
-    return tuple((x * size[0] / unit, y * size[1] / unit) for x, y in points)
+class _Scaled:
+    """Points of a zone or line, in units of the shorter side of the pictures that come."""
 
+    def __init__(self, points: tuple[Point, ...]) -> None:
+        self._shares = points
+        self._size = (0, 0)
+        self.points = points
+        self.contour: NDArray[np.float32] = np.empty((0, 2), np.float32)
 
-@lru_cache(maxsize=1024)
-def _contour(polygon: tuple[Point, ...], size: tuple[int, int]) -> NDArray[np.float32]:
-    return np.array(_scaled(polygon, size), np.float32)
+    def to(self, size: tuple[int, int]) -> _Scaled:
+        """As they are on a picture of this width and height."""
+        if size != self._size:
+            self._size, unit = size, min(size)
+            self.points = tuple((x * size[0] / unit, y * size[1] / unit) for x, y in self._shares)
+            self.contour = np.array(self.points, np.float32)
+        return self
 
 
 @dataclass(slots=True)
@@ -122,6 +121,7 @@ class ZoneWatch:
 
     def __init__(self, name: str, config: ZoneConfig) -> None:
         self.name, self.config = name, config
+        self._polygon = _Scaled(config.polygon)
         self._stays: dict[int, _Stay] = {}
 
     def see(self, sighting: Sighting) -> list[Happening]:
@@ -155,7 +155,7 @@ class ZoneWatch:
     def _holds(self, sighting: Sighting, was_inside: bool) -> bool:
         if self.config.labels and sighting.track.label not in self.config.labels:
             return False
-        polygon, point = _contour(self.config.polygon, sighting.size), sighting.anchor(self.config.anchor)
+        polygon, point = self._polygon.to(sighting.size).contour, sighting.anchors[self.config.anchor]
         # Only who is inside has a margin: an object that the picture's edge cuts stands on the border of a zone that
         # reaches there, and must be able to come in.
         tolerance = max(self.config.margin, ON_BORDER) if was_inside else ON_BORDER
@@ -199,12 +199,13 @@ class LineWatch:
     def __init__(self, name: str, config: LineConfig) -> None:
         self.name, self.config = name, config
         self.crossed: Counter[Direction] = Counter()
+        self._ends = _Scaled(config.points)
         self._walks: dict[int, _Walk] = {}
 
     def see(self, sighting: Sighting) -> list[Happening]:
         """A track is seen: what that means."""
-        a, b = sighting.scaled(self.config.points)
-        point, track_id = sighting.anchor(self.config.anchor), sighting.track.track_id
+        a, b = self._ends.to(sighting.size).points
+        point, track_id = sighting.anchors[self.config.anchor], sighting.track.track_id
         walk = self._walks.setdefault(track_id, _Walk(point))
         walk.net += crossing(a, b, walk.at, point)
         walk.at = point

@@ -19,6 +19,7 @@ from torch.nn.functional import avg_pool2d
 
 from syncvis_online.checkpoint import Checkpoint, load_model
 from syncvis_online.config import TrackerConfig
+from syncvis_online.decoder import DecoderOutput
 from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.masks import tracks_of
@@ -127,9 +128,7 @@ class OnlineTracker:
         if not 1 <= answers <= len(features) == len(times_s):
             raise ValueError(f"cannot answer {answers} of {len(features)} frames with {len(times_s)} times")
         began = time.perf_counter()
-        window = FrameFeatures.stack(features)
-        state = self.slots.retire(state, times_s[-1])
-        output = self.slots.decode(window, [state])
+        window, state, output = self._decode(features, times_s, state)
         decoded = time.perf_counter()
         detections, state = self.slots.update(window, output, 0, times_s, answers, state)
         updated = time.perf_counter()
@@ -141,6 +140,20 @@ class OnlineTracker:
         }
         return WindowAnswer(tracks, state, stages)
 
+    def advance(
+        self, features: Sequence[FrameFeatures], times_s: Sequence[float], answers: int, state: TrackerState
+    ) -> TrackerState:
+        """The state after a window of which nothing is to be told; arguments as of `answer`."""
+        window, before, output = self._decode(features, times_s, state)
+        return self.slots.update(window, output, 0, times_s, answers, before)[1]
+
+    def _decode(
+        self, features: Sequence[FrameFeatures], times_s: Sequence[float], state: TrackerState
+    ) -> tuple[FrameFeatures, TrackerState, DecoderOutput]:
+        window = FrameFeatures.stack(features)
+        state = self.slots.retire(state, times_s[-1])
+        return window, state, self.slots.decode(window, [state])
+
     def revise(
         self,
         features: Sequence[FrameFeatures],
@@ -150,9 +163,7 @@ class OnlineTracker:
         size: tuple[int, int],
     ) -> tuple[tuple[tuple[Track, ...], ...], TrackerState]:
         """What a window says of all of its frames, and the state after it; arguments as of `answer`."""
-        window = FrameFeatures.stack(features)
-        before = self.slots.retire(state, times_s[-1])
-        output = self.slots.decode(window, [before])
+        window, before, output = self._decode(features, times_s, state)
         _, after = self.slots.update(window, output, 0, times_s, answers, before)
         revised = self.slots.revise(window, output, 0, times_s, answers, before, after)
         return tuple(tracks_of(d, size, self.labels) for d in revised), after

@@ -233,7 +233,8 @@ function shape(width, height) {
 }
 
 async function snapshot() {
-  if (cameras.chosen !== null && (await saveSnapshot(cameras.chosen, display))) say("Snapshot saved");
+  const canvas = painter.hidden ? null : painter.canvas;
+  if (cameras.chosen !== null && (await saveSnapshot(cameras.chosen, canvas, display))) say("Snapshot saved");
 }
 
 // Where on the picture, as shares of it: it keeps its shape, so there may be bars beside it.

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from playwright.async_api import Browser, Page, expect
 
@@ -88,6 +90,17 @@ async def click_at(page: Page, at: tuple[float, float]) -> None:
     )
 
 
+async def snapshot_is_coloured(page: Page, at: tuple[float, float]) -> bool:
+    """Whether a snapshot that is saved now has a colour at a place of the picture."""
+    async with page.expect_download() as download:
+        await page.click("#snapshot")
+    image = cv2.imread(str(await (await download.value).path()))
+    assert image is not None
+    finer = image.shape[1] / SIZE[1]
+    x, y = (round(finer * place) for place in at)
+    return int(np.ptp(image[y - 1 : y + 1, x - 1 : x + 1].astype(int), axis=2).max()) >= 60
+
+
 async def test_masks_boxes_labels_and_trails_come_and_go(browser: Browser, artifacts: Path) -> None:
     async with watched(browser) as (page, _):
         await is_coloured(page, INSIDE)
@@ -123,8 +136,10 @@ async def test_opacity_score_and_class_say_how_and_which(browser: Browser) -> No
         await expect(page.locator("output[for=minScore]")).to_have_text("≥ 50%")
         await expect(page.locator(".track")).to_have_count(1)
         await expect(page.locator("#objects")).to_have_text("1")
+        assert not await snapshot_is_coloured(page, INSIDE), "what is saved is what is seen"
         await page.fill("#minScore", "0")
         await is_coloured(page, INSIDE)
+        assert await snapshot_is_coloured(page, INSIDE)
         await page.get_by_role("button", name="car", exact=True).click()
         await is_coloured(page, INSIDE, False)
         await expect(page.locator(".track")).to_have_count(1)

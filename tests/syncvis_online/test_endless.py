@@ -51,10 +51,14 @@ def test_a_stream_is_what_the_tracker_says_of_a_video() -> None:
     tracker = load_tracker("default", device="cpu")
     (video,) = open_videos("synthetic:easy?seeds=5&frames=6")
     images = list(video.frames())
-    stream = Stream(tracker, video.fps, video.size)
-    answered = [t for image in images for t in stream.push(tracker.encode(tracker.prepare(image)))]
+    stream, silent = (Stream(tracker, video.fps, video.size) for _ in range(2))
+    features = [tracker.encode(tracker.prepare(image)) for image in images]
+    answered = [tracks for each in features for tracks in stream.push(each)]
     wanted = list(tracker.track_video(images, video.fps))
     assert answered == [frame.tracks for frame in wanted]
+    for each in features:
+        silent.pass_by(each)
+    assert silent.state.to_bytes() == stream.state.to_bytes(), "also where nothing is told"
 
 
 def test_a_video_that_goes_on_from_a_state_goes_on_with_its_ids() -> None:
