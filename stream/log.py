@@ -33,8 +33,11 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 
 @contextmanager
 def about(**what: str) -> Iterator[None]:
-    """All that is logged inside, and by tasks that are made inside, is about this: `camera`, `session`."""
-    token = _about.set({**_about.get(), **what})
+    """All that is logged inside, and by tasks that are made inside, is about this: `camera`, `session`. What it was
+    about before, it still is, but for a camera's own work: that is about no session, whoever made it begin.
+    """
+    before = {} if set(what) == {"camera"} else _about.get()
+    token = _about.set({**before, **what})
     try:
         yield
     finally:

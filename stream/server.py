@@ -39,6 +39,7 @@ from stream.webrtc.sessions import SessionLimits, Sessions
 from stream.webrtc.viewing import Viewing
 from stream.webrtc.whep import whep_router
 from stream.webrtc.whip import whip_router
+from stream.websocket_answers import answer_lost_websockets
 from stream.zones_api import zones_router
 
 VIEWER = Path(__file__).parent / "viewer"
@@ -194,6 +195,8 @@ def _add_routes(
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(VIEWER / "index.html", media_type="text/html")
+
+    answer_lost_websockets(app)
 
 
 def _add_middleware(app: FastAPI, options: ServerOptions) -> None:

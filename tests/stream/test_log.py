@@ -127,16 +127,18 @@ async def test_what_is_logged_says_which_camera_and_session_it_is_about(lines: i
         log.info("of the camera")
         with about(session="abc123"):
             task = asyncio.create_task(work())
-        other = asyncio.create_task(asyncio.sleep(0))
-    await asyncio.gather(task, other)
+            with about(camera="door"):  # what all sessions share: begun by one of them
+                shared = asyncio.create_task(asyncio.to_thread(log.info, "of the camera again"))
+    await asyncio.gather(task, shared)
     log.info("of neither")
     found = [json.loads(line) for line in lines.getvalue().splitlines() if '"test"' in line]
-    assert [(each.get("camera"), each.get("session")) for each in found] == [
-        ("door", None),
-        ("door", "abc123"),
-        ("door", "abc123"),
-        (None, None),
-    ]
+    assert {each["message"]: (each.get("camera"), each.get("session")) for each in found} == {
+        "of the camera": ("door", None),
+        "in a task of the session": ("door", "abc123"),
+        "in a thread of it": ("door", "abc123"),
+        "of the camera again": ("door", None),
+        "of neither": (None, None),
+    }
 
 
 def test_a_defect_in_a_thread_is_a_record_without_its_password(lines: io.StringIO) -> None:

@@ -69,12 +69,19 @@ async def test_so_has_a_websocket_that_is_refused_and_that_is_no_error_of_the_se
 ) -> None:
     app = create_app(make_service(), ServerOptions(tokens=(TOKEN,)))
     async with serving(app) as (_, address):
-        for path in ("/api/tracks", "/api/cameras/cam/pictures", "/whep/cam/sessions/x/masks"):
+        asked = {
+            "/api/tracks": 401,
+            "/api/cameras/cam/pictures": 401,
+            "/whep/cam/sessions/x/masks": 401,
+            "/nowhere": 404,
+            "/api/cameras/cam/pictures?size=huge": 422,
+        }
+        for path, status in asked.items():
             with pytest.raises(InvalidStatus) as refused:
                 async with connect(f"ws{address[4:]}{path}"):
                     pass
             answer = refused.value.response
-            assert answer.status_code == 401
+            assert answer.status_code == status, path
             assert all(answer.headers.get(name) == value for name, value in ALL.items()), path
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 
