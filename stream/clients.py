@@ -11,7 +11,7 @@ import ipaddress
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -40,7 +40,10 @@ class ClientLimits:
 
 def client_of(connection: HTTPConnection) -> str | None:
     """The client that asks; None for this machine, and where it is not known (a Unix socket)."""
-    host = connection.client.host if connection.client is not None else ""
+    return _client_at(connection.client.host if connection.client is not None else "")
+
+
+def _client_at(host: str) -> str | None:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -73,6 +76,39 @@ class Rates:
         if len(self._buckets) > MOST_CLIENTS:
             self._buckets.popitem(last=False)
         return wait_s
+
+
+class Connections:
+    """TCP connections of each client, `most` at a time; those from `exempt` addresses and networks are not counted."""
+
+    def __init__(self, most: int, exempt: Iterable[str] = ("127.0.0.0/8", "::1")) -> None:
+        self._most = most
+        self._exempt = tuple(ipaddress.ip_network(each) for each in exempt)
+        self._clients: dict[object, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, connection: object, host: str) -> bool:
+        """Whether a connection from an address may stay."""
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return True
+        if any(address in network for network in self._exempt):
+            return True
+        client = _client_at(host) or host
+        if self._counts[client] >= self._most:
+            return False
+        self._clients[connection] = client
+        self._counts[client] += 1
+        return True
+
+    def leave(self, connection: object) -> None:
+        """It has ended. Idempotent."""
+        client = self._clients.pop(connection, None)
+        if client is not None:
+            self._counts[client] -= 1
+            if not self._counts[client]:
+                del self._counts[client]
 
 
 class LimitedClients:

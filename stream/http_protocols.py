@@ -15,6 +15,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from stream.clients import Connections
+
 logger = logging.getLogger(__name__)
 
 STALL_TIMEOUT_S = 5.0
@@ -26,13 +28,20 @@ REQUEST_TIMEOUT_S = 10.0
 class CuttingConfig(uvicorn.Config):
     """uvicorn's settings, and what becomes of a client that stops reading: after `stall_timeout_s` it is cut, and
     `on_cut` is told whether it was a "websocket" or "http". One whose request has not come whole after
-    `request_timeout_s` is cut too, and `on_slow` is told.
+    `request_timeout_s` is cut too, and so is one more connection than `connections` lets a client have; `on_refuse` is
+    told "slow" or "connections".
     """
 
     stall_timeout_s: float = STALL_TIMEOUT_S
     on_cut: Callable[[str], None] | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
-    on_slow: Callable[[], None] | None = None
+    connections: Connections | None = None
+    on_refuse: Callable[[str], None] | None = None
+
+    def refused(self, reason: str) -> None:
+        """A client was cut for what it asks for."""
+        if self.on_refuse is not None:
+            self.on_refuse(reason)
 
 
 class _StallTimer:
@@ -95,6 +104,8 @@ class _Cutting(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whatever cause."""
         self._stall.forget()
+        if (connections := getattr(self.config, "connections", None)) is not None:
+            connections.leave(self.transport)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -128,6 +139,12 @@ class CuttingHttpProtocol(_Cutting, H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there: its first request is waited for."""
         super().connection_made(transport)
+        if isinstance(self.config, CuttingConfig) and self.config.connections is not None:
+            host = self.client[0] if self.client else ""
+            if not self.config.connections.enter(transport, host):
+                transport.abort()
+                self.config.refused("connections")
+                return
         self._await_request()
 
     def data_received(self, data: bytes) -> None:
@@ -159,6 +176,5 @@ class CuttingHttpProtocol(_Cutting, H11Protocol):
     def _give_up(self) -> None:
         logger.info("cut a client whose request did not come")
         self.transport.abort()
-        on_slow: Callable[[], None] | None = getattr(self.config, "on_slow", None)
-        if on_slow is not None:
-            on_slow()
+        if isinstance(self.config, CuttingConfig):
+            self.config.refused("slow")

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from stream.clients import MAX_HEADER_BYTES
+from stream.clients import MAX_HEADER_BYTES, Connections
 from stream.errors import ConfigError
 from stream.http_protocols import (
     REQUEST_TIMEOUT_S,
@@ -39,7 +39,8 @@ class HttpOptions:
     `tls`: with which certificate; None: plain HTTP. `proxies`: addresses and networks of those who may say in
     X-Forwarded-For and X-Forwarded-Proto for whom they ask. `stall_timeout_s`: a client that takes nothing for so
     long, while its buffers are full, is cut, and `on_cut` told "websocket" or "http". `request_timeout_s`: so long a
-    request may take to come; then the client is cut, and `on_slow` told.
+    request may take to come; then the client is cut, as is one more connection of a client than `connections` lets it
+    have; `on_refuse` is told "slow" or "connections".
     """
 
     tls: ssl.SSLContext | None = None
@@ -47,7 +48,8 @@ class HttpOptions:
     stall_timeout_s: float = STALL_TIMEOUT_S
     on_cut: Callable[[str], None] | None = None
     request_timeout_s: float = REQUEST_TIMEOUT_S
-    on_slow: Callable[[], None] | None = None
+    connections: Connections | None = None
+    on_refuse: Callable[[str], None] | None = None
 
 
 class ViewerServer(uvicorn.Server):
@@ -88,7 +90,8 @@ class ViewerServer(uvicorn.Server):
             server_header=False,
         )
         config.stall_timeout_s, config.on_cut = options.stall_timeout_s, options.on_cut
-        config.request_timeout_s, config.on_slow = options.request_timeout_s, options.on_slow
+        config.request_timeout_s, config.connections = options.request_timeout_s, options.connections
+        config.on_refuse = options.on_refuse
         return cls(config, on_ready)
 
     @contextlib.contextmanager

@@ -5,11 +5,10 @@ Owns the translation, and the certificate. Does not own the service.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from stream.app import Service
-from stream.clients import ClientLimits
+from stream.clients import ClientLimits, Connections
 from stream.cookie_key import load_cookie_key
 from stream.http_server import HttpOptions, run_server
 from stream.listening import is_loopback, load_certificate, tls_context
@@ -49,7 +48,8 @@ class WebServer:
             stall_timeout_s=config.stall_timeout_s,
             on_cut=service.subscriber_cut,
             request_timeout_s=config.limits.request_timeout_s,
-            on_slow=partial(service.request_refused, "slow"),
+            connections=Connections(config.limits.connections, ("127.0.0.0/8", "::1", *config.proxies)),
+            on_refuse=service.request_refused,
         )
         app = create_app(service, self._options(), roster)
         await run_server(app, host=config.host, port=config.port, on_ready=on_ready, options=http)

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from stream import clients
-from stream.clients import MAX_HEADER_BYTES, ClientLimits, Rates, client_of
+from stream.clients import MAX_HEADER_BYTES, ClientLimits, Connections, Rates, client_of
 from stream.http_server import MAX_MESSAGE_BYTES
 from stream.server import ServerOptions, create_app
 from stream.webrtc.sessions import SessionLimits
@@ -194,7 +194,7 @@ async def test_headers_and_messages_have_a_largest_size() -> None:
 async def test_who_does_not_end_a_request_is_cut_and_counted(said: bytes) -> None:
     service = make_service()
     service.hub("cam").publish(make_picture(1))
-    slow = {"request_timeout_s": 0.2, "on_slow": lambda: service.request_refused("slow")}
+    slow = {"request_timeout_s": 0.2, "on_refuse": service.request_refused}
     async with serving(create_app(service), **slow) as (server, address):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rsplit(":", 1)[1]))
         if said.startswith(b"GET /hea"):
@@ -207,6 +207,47 @@ async def test_who_does_not_end_a_request_is_cut_and_counted(said: bytes) -> Non
         writer.close()
         await until(lambda: not server.server_state.connections)
     assert service.registry.get_sample_value("syncvis_requests_refused_total", {"reason": "slow"}) == 1
+
+
+async def test_a_client_has_so_many_lines_also_if_it_says_nothing_on_them() -> None:
+    service = make_service()
+    options = {"connections": Connections(2, exempt=()), "on_refuse": service.request_refused}
+    async with serving(create_app(service), **options) as (_, address):
+        port = int(address.rsplit(":", 1)[1])
+        # One that asks nothing, and one that became a WebSocket: there is room for no third.
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
+        async with connect(f"ws{address[4:]}/api/tracks"):
+            reader, third = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            third.close()
+        async with httpx.AsyncClient(base_url=address) as http:
+            # The WebSocket's place is free when the server has seen its end.
+            for _ in range(1000):
+                with contextlib.suppress(httpx.TransportError):
+                    assert (await http.get("/healthz")).status_code == 200
+                    break
+            else:
+                pytest.fail("the place of a WebSocket that ended was not free again")
+        silent.close()
+    refused = service.registry.get_sample_value("syncvis_requests_refused_total", {"reason": "connections"})
+    assert refused is not None
+    assert refused >= 1
+
+
+def test_connections_are_counted_by_client_and_forgotten_with_them() -> None:
+    connections = Connections(2, exempt=("127.0.0.0/8", "192.0.2.0/24"))
+    for host in ("127.0.0.1", "192.0.2.1", "", "a socket's path"):
+        assert all(connections.enter(object(), host) for _ in range(5)), host
+    first, second = object(), object()
+    assert connections.enter(first, "2001:db8::1")
+    assert connections.enter(second, "2001:db8::2"), "the same client"
+    assert not connections.enter(object(), "2001:db8::3")
+    assert connections.enter(object(), "2001:db8:1::3")
+    connections.leave(first)
+    connections.leave(first)
+    assert connections.enter(object(), "2001:db8::3")
+    assert not connections.enter(object(), "2001:db8::3")
 
 
 async def test_who_has_asked_may_read_for_as_long_as_there_is_something() -> None:
