@@ -174,7 +174,8 @@ class CuttingHttpProtocol(_Cutting, H11Protocol):
             self._deadline = None
 
     def _give_up(self) -> None:
-        logger.info("cut a client whose request did not come")
+        # Browsers open lines that they may never use.
+        logger.debug("cut a client whose request did not come")
         self.transport.abort()
         if isinstance(self.config, CuttingConfig):
             self.config.refused("slow")

@@ -13,11 +13,11 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Literal, TextIO
+from typing import Literal
 
 from stream.log_repeats import Repeats
 from stream.sources import mask_text
@@ -98,29 +98,35 @@ def _facts(record: logging.LogRecord) -> Mapping[str, str]:
     return found
 
 
-class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes records to stderr; of what repeats the first few, and how many there were more."""
+class LogHandler(logging.Handler):
+    """Writes records to stderr, whatever that is then; of what repeats the first few, and how many there were more."""
 
     def __init__(self, log_format: LogFormat, repeats: Repeats | None = None) -> None:
-        super().__init__(sys.stderr)
+        super().__init__()
         self.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
         self._repeats = repeats or Repeats()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write it, if it is not one too many; before it, what was left out and is over."""
-        for told in self._repeats.over():
-            super().emit(told)
+        self._write(self._repeats.over())
         # Kept on the record: what is told of it later is told elsewhere.
         record.__dict__["about"] = facts = _about.get()
         if self._repeats.wanted(record, facts.get("camera")):
-            super().emit(record)
+            self._write([record])
 
     def close(self) -> None:
         """Tell what was left out so far."""
         with self.lock or threading.RLock():
-            for told in self._repeats.over(all_of_them=True):
-                super().emit(told)
+            self._write(self._repeats.over(all_of_them=True))
         super().close()
+
+    def _write(self, records: Iterable[logging.LogRecord]) -> None:
+        for record in records:
+            try:
+                sys.stderr.write(self.format(record) + "\n")
+                sys.stderr.flush()
+            except Exception:  # as all handlers do: what cannot be logged ends nothing
+                self.handleError(record)
 
 
 def set_up_logging(level: str = "info", log_format: LogFormat = "text") -> None:

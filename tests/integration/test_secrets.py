@@ -27,7 +27,7 @@ from tests.integration.processes import COMMAND, ServeProcess, write_config
 from tests.stream.viewer_frames import make_service, until
 from tests.support.rtsp_server import RtspServer, index_frames
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("logging_as_before")]
 
 WORD = "Xyzzy"
 """In every secret, so that also a part of one is found."""

@@ -14,6 +14,8 @@ from stream.listening import check_server, is_loopback, tls_context
 from stream.server_config import ServerConfig, TlsConfig
 from tests.support.certificates import Authority
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 TOKEN = "0123456789abcdef-view"
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from contextlib import redirect_stderr
 
 import pytest
 from hypothesis import given
@@ -56,18 +56,11 @@ def test_text_without_a_url_is_left_alone(text: str) -> None:
         assert mask_text(text) == text
 
 
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield root
-    root.handlers[:], root.level = handlers, level
-
-
-def test_setting_up_twice_logs_once(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("logging_as_before")
+def test_setting_up_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("debug")
     set_up_logging("info")
-    assert root.level == logging.INFO
+    assert logging.getLogger().level == logging.INFO
     logging.getLogger("stream.test").info("camera at %s", URL)
     logging.getLogger("aiortc").info("a packet")
     lines = capsys.readouterr().err.splitlines()
@@ -105,18 +98,20 @@ def test_credentials_as_http_has_them_are_masked() -> None:
 
 
 @pytest.fixture
-def lines(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What is written on stderr, by logging that is set up anew."""
-    written = io.StringIO()
-    monkeypatch.setattr("sys.stderr", written)
-    hook = threading.excepthook
+def json_logging(logging_as_before: None) -> None:
+    """Logging that is set up anew."""
     set_up_logging("debug", "json")
-    yield written
-    threading.excepthook = hook
-    logging.captureWarnings(False)
 
 
-async def test_what_is_logged_says_which_camera_and_session_it_is_about(lines: io.StringIO) -> None:
+def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
+    """What is on stderr, each line as JSON."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.mark.usefixtures("json_logging")
+async def test_what_is_logged_says_which_camera_and_session_it_is_about(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     log = logging.getLogger("test")
 
     async def work() -> None:
@@ -131,7 +126,7 @@ async def test_what_is_logged_says_which_camera_and_session_it_is_about(lines: i
                 shared = asyncio.create_task(asyncio.to_thread(log.info, "of the camera again"))
     await asyncio.gather(task, shared)
     log.info("of neither")
-    found = [json.loads(line) for line in lines.getvalue().splitlines() if '"test"' in line]
+    found = [each for each in written(capsys) if each["logger"] == "test"]
     assert {each["message"]: (each.get("camera"), each.get("session")) for each in found} == {
         "of the camera": ("door", None),
         "in a task of the session": ("door", "abc123"),
@@ -141,14 +136,17 @@ async def test_what_is_logged_says_which_camera_and_session_it_is_about(lines: i
     }
 
 
-def test_a_defect_in_a_thread_is_a_record_without_its_password(lines: io.StringIO) -> None:
+@pytest.mark.usefixtures("json_logging")
+def test_a_defect_in_a_thread_is_a_record_without_its_password(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def fail() -> None:
         raise ValueError(URL)
 
     thread = threading.Thread(target=fail, name="one of ours")
     thread.start()
     thread.join()
-    (found,) = [json.loads(line) for line in lines.getvalue().splitlines()]
+    (found,) = written(capsys)
     assert found["message"] == "the thread one of ours ended by a defect"
     assert "hunter2" not in found["trace"]
 
@@ -156,16 +154,16 @@ def test_a_defect_in_a_thread_is_a_record_without_its_password(lines: io.StringI
 def emitted(repeats: Repeats, messages: list[tuple[str, str | None]]) -> list[str]:
     """What of such messages (and their cameras) is written."""
     handler, written = LogHandler("text", repeats), io.StringIO()
-    handler.setStream(written)
-    for number, (camera_says, camera) in enumerate(messages):
-        record = logging.LogRecord("test", logging.WARNING, __file__, 1, camera_says, (), None)
-        if camera is None:
-            handler.handle(record)
-        else:
-            record.msg, record.args = "%s for time %d", (camera_says, number)
-            with about(camera=camera):
+    with redirect_stderr(written):
+        for number, (camera_says, camera) in enumerate(messages):
+            record = logging.LogRecord("test", logging.WARNING, __file__, 1, camera_says, (), None)
+            if camera is None:
                 handler.handle(record)
-    handler.close()
+            else:
+                record.msg, record.args = "%s for time %d", (camera_says, number)
+                with about(camera=camera):
+                    handler.handle(record)
+        handler.close()
     return [line.partition(" test: ")[2] for line in written.getvalue().splitlines()]
 
 
