@@ -8,8 +8,9 @@ slot. An id that comes back after it was retired, or that does not grow, ends th
 the machine changes a window's time; so the window after START frames is answered again every AGAIN frames, from the
 state of that time, and `ratio` is the stream's windows over those.
 
-`--drift`: then that many windows without a reset, over the same first frames forward and backward, and after 100 and
-after all of them a test segment, with the state that the stream has by then. What it scores should be the same.
+`--drift`: then that many windows without a reset, over the same first frames forward and backward, and after 100, after
+all of them and in between a test segment, with the state that the stream has by then. What it scores should be the
+same.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ START, AGAIN = 300, 20
 SEGMENT = "synthetic:medium?seeds=9000-9004&frames=80"
 BANK = 1000
 """Frames over which the drift runs, forward and backward."""
-EARLY = 100
+CHECKS = (100, 1_000, 10_000, 30_000, 50_000, 70_000, 100_000)
+"""Windows after which the test segment is tracked, as far as the drift runs; and at its end."""
 COLUMNS = ("HOTA", "IDF1", "AP50", "DetA")
 T = TypeVar("T")
 
@@ -118,30 +120,38 @@ class Times:
 
 
 class Ids:
-    """That ids only grow, and that one that is gone stays away."""
+    """That an id is given once: one that is gone stays away, and one that is new was given just now. It may be told
+    late (an object is first seen when it comes out from behind another), by less than `max_away` seconds.
+    """
 
     def __init__(self, max_away: float) -> None:
         self._max_away = max_away
         self._last: dict[int, float] = {}
+        self._growth: deque[tuple[float, int]] = deque()
+        self._gone = 0
         self.newest = 0
 
     def check(self, tracks: tuple[Track, ...], now_s: float) -> None:
         """Raise ValueError at the first id that breaks the rule."""
-        before = self.newest
+        while self._growth and now_s - self._growth[0][0] > self._max_away:
+            self._gone = self._growth.popleft()[1]
         for track in tracks:
             last = self._last.get(track.track_id)
-            if last is None and track.track_id <= before:
-                raise ValueError(f"{now_s:.1f} s: id {track.track_id} is new, and not above {before}")
+            if last is None and track.track_id <= self._gone:
+                raise ValueError(f"{now_s:.1f} s: id {track.track_id} is new, and not above {self._gone}")
             if last is not None and now_s - last > self._max_away:
                 raise ValueError(f"{now_s:.1f} s: id {track.track_id} is back after {now_s - last:.1f} s")
             self._last[track.track_id] = now_s
-            self.newest = max(self.newest, track.track_id)
+        newest = max((track.track_id for track in tracks), default=0)
+        if newest > self.newest:
+            self.newest = newest
+            self._growth.append((now_s, newest))
         for track_id in [i for i, last in self._last.items() if now_s - last > 60.0]:
-            del self._last[track_id]  # below the newest, so that it would be found by the other rule
+            del self._last[track_id]  # long below the newest, so that it would be found by the other rule
 
 
-def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
-    """Rows of the table."""
+def endless(tracker: OnlineTracker, frames: int, tell: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Rows of the table: `tell` is given all so far."""
     level = load_level("endless")
     world = SyntheticWorld(level, SEED)
     stream, ids = Stream(tracker, level.fps, level.size), Ids(tracker.config.forgotten_s + 2 / level.fps)
@@ -173,7 +183,7 @@ def endless(tracker: OnlineTracker, frames: int) -> list[dict[str, Any]]:
                 }
             )
             times, again = Times(), Times()
-    return rows
+            tell(rows)
 
 
 def there_and_back(count: int) -> Iterator[int]:
@@ -183,8 +193,8 @@ def there_and_back(count: int) -> Iterator[int]:
         yield from range(count - 1, 0, -1)
 
 
-def drift(tracker: OnlineTracker, windows: int) -> dict[int, dict[str, float]]:
-    """Figures of the test segment for a fresh tracker (0), after EARLY windows, and after all, by windows."""
+def drift(tracker: OnlineTracker, windows: int, tell: Callable[[dict[int, dict[str, float]]], None]) -> None:
+    """Figures of the test segment by windows before it, from 0 (a fresh tracker) on: `tell` is given all so far."""
     level = load_level("endless")
     world = SyntheticWorld(level, SEED)
     bank = [
@@ -193,11 +203,12 @@ def drift(tracker: OnlineTracker, windows: int) -> dict[int, dict[str, float]]:
     ]
     stream = Stream(tracker, level.fps, level.size)
     scores = {0: segment(tracker, None)}
+    tell(scores)
     for index in tqdm(islice(there_and_back(len(bank)), windows), total=windows, unit="window", desc="drift"):
         stream.pass_by(bank[index])
-        if stream.frames in (EARLY, windows):
+        if stream.frames in (*CHECKS, windows):
             scores[stream.frames] = segment(tracker, stream.state)
-    return scores
+            tell(scores)
 
 
 def segment(tracker: OnlineTracker, state: TrackerState | None) -> dict[str, float]:
@@ -225,15 +236,18 @@ def main() -> None:
     torch.set_num_threads(1)
     tracker = load_tracker(arguments.model, device="cpu")
     result: dict[str, Any] = {"model": arguments.model}
+
+    def keep(part: str, figures: Any) -> None:
+        result[part] = figures
+        if arguments.json is not None:
+            write_result(arguments.json, result)
+
     if arguments.frames:
-        result["endless"] = endless(tracker, arguments.frames)
+        endless(tracker, arguments.frames, partial(keep, "endless"))
         print(tabulate(result["endless"], headers="keys"))
     if arguments.drift:
-        scores = drift(tracker, arguments.drift)
-        result["drift"] = scores
-        print(tabulate([{"windows": n, **figures} for n, figures in scores.items()], headers="keys"))
-    if arguments.json is not None:
-        write_result(arguments.json, result)
+        drift(tracker, arguments.drift, partial(keep, "drift"))
+        print(tabulate([{"windows": n, **row} for n, row in result["drift"].items()], headers="keys"))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class NoEngine:
     """A service needs an engine; none of its cameras runs here."""
 
     window_frames, stride, max_lost_s = 1, 1, 2.0
+    labels: tuple[str, ...] = ()
 
     def process(self, window: Window) -> EngineAnswer:
         """Never called."""

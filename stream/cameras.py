@@ -265,9 +265,7 @@ class Cameras(Mapping[str, CameraPipeline]):
         return TrackEvents(max_lost_s if gone_after_s is None else gone_after_s, resets, zones)
 
     def _tell_events(self, camera: CameraPipeline, events: TrackEvents, frame: TrackedFrame | None) -> None:
-        if frame is None:
-            return
-        for event in events.of(frame):
+        for event in events.end() if frame is None else events.of(frame):
             camera.statistics.happened(event)
             self._events.publish(event)
         camera.statistics.inside(camera.scene.zones.view()[0])

@@ -102,16 +102,25 @@ class TrackEvents:
         self._resets = frozenset(resets)
         self._known: dict[int, _Known] = {}
         self._gone: OrderedDict[int, float] = OrderedDict()
+        self._newest: TrackedFrame | None = None
         self._frozen = False
 
     def of(self, frame: TrackedFrame) -> list[TrackEvent]:
         """What happened on this frame, in order: ends by a break, what is in sight, what is not any more."""
         events = self._reset(frame)
+        self._newest = frame
         seen = {track.track_id: track for track in frame.tracks if track.seen}
         events += [event for track in seen.values() for event in self._see(track, frame)]
         for track_id in [track_id for track_id in self._known if track_id not in seen]:
             events += self._miss(track_id, frame)
         return events
+
+    def end(self) -> list[TrackEvent]:
+        """The camera is no more: so is all that was on it, as of its newest frame."""
+        frame = self._newest
+        if frame is None:
+            return []
+        return [event for track_id in list(self._known) for event in self._end(track_id, frame)]
 
     def _reset(self, frame: TrackedFrame) -> list[TrackEvent]:
         """All are gone when the frame comes after a break that makes identities new."""

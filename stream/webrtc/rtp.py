@@ -13,15 +13,19 @@ import logging
 import os
 import random
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from struct import Struct, pack
 from typing import Any
 
 from aioice.ice import StunProtocol
-from aiortc import RTCRtpSender, clock
+from aiortc import RTCRtpSender
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcdtlstransport import State
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.rtp import HeaderExtensions, RtpPacket, wrap_rtx
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, wrap_rtx
+from pylibsrtp import SRTP_MAX_TRAILER_LEN, Error, Session
+from pylibsrtp._binding import ffi, lib
 
 from stream.webrtc.encoder import EncodedPicture
 from stream.webrtc.track import PictureTrack
@@ -36,6 +40,9 @@ UDP_SEGMENT = 103
 
 HEADER = Struct("!BBHLL")
 """RFC 3550, section 5.1."""
+
+NTP_UNIX_S = 2_208_988_800
+"""From 1900 to 1970."""
 
 MOST_SEGMENTS = 64
 MOST_BYTES = 65_000
@@ -65,6 +72,7 @@ class PictureSender:
         self._packets = self._octets = 0
         self._payload_type = 0
         self._again = random.getrandbits(15)
+        self._extension: tuple[bytes, bytes | None] | None = None
         self._line = _Line(sender)
 
     async def run(self, codec: RTCRtpCodecParameters) -> None:
@@ -97,17 +105,20 @@ class PictureSender:
         if payload_type is not None:
             packet = wrap_rtx(packet, payload_type, self._again, self._sender._rtx_ssrc)
             self._again = (self._again + 1) & 0xFFFF
-        packet.extensions = self._extensions(clock.current_ntp_time())
+        now = ntp_time(time.time())
+        packet.extensions = HeaderExtensions(abs_send_time=now >> 14 & 0xFFFFFF, mid=self._get("mid"))
         await self._line.send([packet.serialize(self._get("rtp_header_extensions_map"))])
 
     def _packed(self, picture: EncodedPicture, payload_type: int) -> list[bytes]:
         """A picture's packets, before encryption; what RTCP tells of them is noted."""
         self._payload_type = payload_type
-        now = clock.current_ntp_time()
+        now = ntp_time(time.time())
         timestamp = (self.origin + picture.ticks) & 0xFFFFFFFF
-        profile, value = self._get("rtp_header_extensions_map").set(self._extensions(now))
-        first = 0x90 if value else 0x80
-        extension = pack("!HH", profile, len(value) // 4) + value if value else b""
+        if self._extension is None:
+            self._extension = extension_around(self._get("rtp_header_extensions_map"), self._get("mid"))
+        before, after = self._extension
+        extension = before + (now >> 14 & 0xFFFFFF).to_bytes(3) + after if after is not None else before
+        first = 0x90 if extension else 0x80
         ssrc, history, number = self._sender._ssrc, self._history, self._number
         packets, last = [], len(picture.payloads) - 1
         for i, payload in enumerate(picture.payloads):
@@ -124,12 +135,6 @@ class PictureSender:
         self._set_figure("packet_count", self._packets)
         self._set_figure("octet_count", self._octets)
         return packets
-
-    def _extensions(self, now: int) -> HeaderExtensions:
-        extensions = HeaderExtensions()
-        extensions.abs_send_time = (now >> 14) & 0x00FFFFFF
-        extensions.mid = self._get("mid")
-        return extensions
 
     def _get(self, name: str) -> Any:
         return getattr(self._sender, f"_RTCRtpSender__{name}")
@@ -153,12 +158,12 @@ class _Line:
     async def send(self, packets: Sequence[bytes]) -> None:
         """Send RTP packets. Raises ConnectionError when there is no connection."""
         dtls = self._sender.transport
-        if dtls.state != "connected":
+        if dtls._state is not State.CONNECTED:
             raise ConnectionError("the peer is not connected")
         pair = dtls.transport.iceGatherer._connection._nominated.get(1)
         if pair is None:
             raise ConnectionError("the peer cannot be reached")
-        encrypted = [dtls._tx_srtp.protect(packet) for packet in packets]
+        encrypted = protected(dtls._tx_srtp, packets)
         protocol = pair.protocol
         for group in equally_long(encrypted):
             if len(group) == 1 or not self._send_at_once(protocol, group, pair.remote_addr):
@@ -188,6 +193,45 @@ class _Line:
             self._segments = False
             return False
         return True
+
+
+def extension_around(known: HeaderExtensionsMap, mid: str) -> tuple[bytes, bytes | None]:
+    """The extension of an RTP header (RFC 8285) before and after the time of sending, of which it has 3 bytes; all and
+    None where the peer wants no such time. The rest is the same for all packets of a viewer.
+    """
+    forms = []
+    for sent in (0, 0xFFFFFF):
+        profile, value = known.set(HeaderExtensions(abs_send_time=sent, mid=mid))
+        forms.append(pack("!HH", profile, len(value) // 4) + value if value else b"")
+    whole, other = forms
+    place = next((i for i, (one, two) in enumerate(zip(whole, other, strict=True)) if one != two), None)
+    return (whole, None) if place is None else (whole[:place], whole[place + 3 :])
+
+
+def ntp_time(unix_s: float) -> int:
+    """As RTCP and abs-send-time have it: seconds since 1900 in 32.32 bits (RFC 3550, section 4)."""
+    return int((unix_s + NTP_UNIX_S) * (1 << 32)) & 0xFFFFFFFFFFFFFFFF
+
+
+def protected(session: Session, packets: Sequence[bytes]) -> list[bytes]:
+    """RTP packets encrypted by libsrtp (RFC 3711), as `session.protect` does each; half of that one's time is spent
+    around the call. Raises ValueError for a packet that is too long, and pylibsrtp's Error.
+    """
+    memory, buffer, context = session._cdata, session._buffer, session._srtp[0]
+    room, protect, done = len(memory) - SRTP_MAX_TRAILER_LEN, lib.srtp_protect, lib.srtp_err_status_ok
+    size = ffi.new("int *")
+    encrypted = []
+    for packet in packets:
+        length = len(packet)
+        if length > room:
+            raise ValueError("packet is too long")
+        buffer[0:length] = packet
+        size[0] = length
+        status = protect(context, memory, size)
+        if status != done:
+            raise Error(status)
+        encrypted.append(buffer[0 : size[0]])
+    return encrypted
 
 
 def equally_long(packets: Sequence[bytes]) -> Iterator[list[bytes]]:

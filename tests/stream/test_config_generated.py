@@ -18,7 +18,7 @@ from stream.sources.urls import mask_url, parse_address, scrub
 from stream.webrtc.trickle import FragmentError, parse_fragment
 
 SIGNS = st.characters(exclude_categories=["Cs"])
-one_file = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+one_file = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def keys_of(model: Any) -> list[str]:

@@ -53,6 +53,12 @@ def test_each_life_is_born_lost_found_gone_in_this_order(seen: list[Sight], cuts
     for life in lives.values():
         # After it was gone it may be found in this test, whose tracker keeps no promise.
         assert re.fullmatch(r"b(lg?f)*(lg?)?", life), life
+    ended = [(event.id, event.event) for event in events.end()]
+    for track_id, life in lives.items():
+        told_at_the_end = "".join(kind[0] for i, kind in ended if i == track_id)
+        assert (life + told_at_the_end).endswith("lg"), "with the camera all are gone, once"
+        assert told_at_the_end == {"g": "", "l": "g"}.get(life[-1], "lg")
+    assert events.end() == []
 
 
 @given(sights)

@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from stream.camera_hosts import CameraHosts
 from stream.errors import ConfigError
+from stream.events import decode_event
 from stream.server import ServerOptions
 from stream.wire import decode
 from tests.stream.running import (
@@ -173,6 +174,7 @@ async def test_who_watches_a_camera_that_goes_is_told(how: str) -> None:
         connect(ws(server, "/api/cameras/cam/pictures")) as pictures,
         connect(ws(server, "/api/cameras/other/tracks")) as others,
         connect(ws(server, "/api/tracks")) as everything,
+        connect(ws(server, "/api/events?event=gone")) as ends,
         Viewer(server.http) as viewer,
     ):
         sse = asyncio.create_task(read_sse(server, "/api/cameras/cam/tracks"))
@@ -191,6 +193,8 @@ async def test_who_watches_a_camera_that_goes_is_told(how: str) -> None:
         await until(lambda: len(server.app.state.sessions) == 0)
         await others.recv()
         while decode(await everything.recv()).camera != "other":
+            pass
+        while decode_event(await ends.recv()).camera != "cam":
             pass
 
 

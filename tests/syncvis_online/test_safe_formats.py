@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -13,10 +14,11 @@ LOADS = {"torch.load", "np.load", "numpy.load"}
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "pandas"}
 
 
-def modules() -> Iterator[tuple[Path, ast.Module]]:
-    for package in ("stream", "syncvis_online"):
-        for path in (ROOT / package).rglob("*.py"):
-            yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules() -> list[tuple[Path, ast.Module]]:
+    """Every file of the two packages."""
+    files = [path for package in ("stream", "syncvis_online") for path in (ROOT / package).rglob("*.py")]
+    return [(path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))) for path in files]
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
