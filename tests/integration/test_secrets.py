@@ -162,14 +162,15 @@ async def crashed_reader(http: httpx.AsyncClient, server: ServeProcess) -> None:
     while not received:
         received = (await state_of(http, "near"))["received"]
     readers = psutil.Process(server.pid).children(recursive=True)
-    limits = [
-        each.rlimit(resource.RLIMIT_CORE) for each in readers if "reader_process" in str(each.cmdline())
-    ]
-    assert limits
-    assert set(limits) == {(0, 0)}, "no image of a reader's memory is left on the disk"
+    readers = [each for each in readers if "reader_process" in str(each.cmdline())]
+    assert readers
+    limits = {each.rlimit(resource.RLIMIT_CORE) for each in readers}
+    assert limits == {(0, 0)}, "no image of a reader's memory is left on the disk"
+    held = {f"environment of {each.pid}": str(each.environ()) for each in readers}
+    assert leaks_of(held) == [], "who decodes what a camera sends knows nothing of the others"
     # The deepest: those above it fork such processes.
     for each in readers:
-        if not each.children() and "reader_process" in str(each.cmdline()):
+        if not each.children():
             each.send_signal(signal.SIGSEGV)
     reconnects = 0
     while not reconnects:
