@@ -2,7 +2,7 @@
 the network that it stands in.
 
 Owns the rules for addresses and names. A name is looked up, and each address that it has must be allowed. Does not
-connect: FFmpeg looks a name up again when it does, and follows an RTSP redirect (docs/cameras.md says what that means).
+connect: FFmpeg looks a name up again when it does, and follows an RTSP redirect; where that has led is asked after it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from stream.errors import ConfigError, SourceForbidden, SourceUnavailable
-from stream.sources.admitted import Admit
+from stream.sources.admitted import Admission
 from stream.sources.urls import mask_url, parse_address
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -82,8 +83,8 @@ class CameraHosts:
         found = _URL.fullmatch(url)
         if found is None:
             raise SourceForbidden(f"source '{mask_url(url)}' is not plain")
-        host = found[1].strip("[]").rstrip(".").lower()
-        if any(host == name or (name.startswith(".") and host.endswith(name)) for name in self._names):
+        host = _host_of(found)
+        if self._is_named(host):
             return
         try:
             addresses = await self._resolve(host)
@@ -92,13 +93,26 @@ class CameraHosts:
         if not addresses or not all(self._allows(each) for each in addresses):
             raise SourceForbidden(f"camera host '{host}' is not allowed: see server.camera_hosts")
 
-    def admit(self, url: str) -> Admit | None:
-        """What has to be asked before each connection to a camera; None where it has no host."""
+    def admit(self, url: str) -> Admission | None:
+        """What has to be asked of each connection to a camera; None where it has no host."""
+        if parse_address(url).kind != "rtsp":
+            return None
+        return Admission(partial(self.check, url), partial(self._check_peers, url))
 
-        async def ask() -> None:
-            await self.check(url)
+    def _check_peers(self, url: str, peers: Sequence[str]) -> None:
+        """Raises SourceForbidden where a connection has led to an address that is not allowed. What is allowed by its
+        name is trusted wherever it leads.
+        """
+        found = _URL.fullmatch(url)
+        if found is not None and self._is_named(_host_of(found)):
+            return
+        if wrong := [each for each in peers if not self._allows(each)]:
+            raise SourceForbidden(
+                f"source '{mask_url(url)}' has led to {', '.join(wrong)}, which is not allowed: see server.camera_hosts"
+            )
 
-        return ask if parse_address(url).kind == "rtsp" else None
+    def _is_named(self, host: str) -> bool:
+        return any(host == name or (name.startswith(".") and host.endswith(name)) for name in self._names)
 
     def _allow(self, rule: str, networks: list[Network]) -> None:
         try:
@@ -113,6 +127,10 @@ class CameraHosts:
         if self._networks is None:
             return not any(address in network for network in _NEVER_BY_DEFAULT)
         return any(address in network for network in self._networks)
+
+
+def _host_of(url: re.Match[str]) -> str:
+    return url[1].strip("[]").rstrip(".").lower()
 
 
 def _meant(address: Address) -> Address:

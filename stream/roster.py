@@ -18,7 +18,7 @@ from stream.camera_store import CameraStore
 from stream.config import ServeConfig
 from stream.errors import ConfigError, StreamError
 from stream.log import about
-from stream.sources.admitted import Admit
+from stream.sources.admitted import Admission
 from stream.sources.urls import PUBLISHED, mask_url
 
 _log = logging.getLogger(__name__)
@@ -160,10 +160,10 @@ class Roster:
             if not error.retryable:
                 raise ConfigError(f"url: {error}") from error
 
-    def _admit(self, settings: CameraConfig) -> Admit | None:
+    def _admit(self, settings: CameraConfig) -> Admission | None:
         return self._hosts.admit(settings.url)
 
-    def _admit_if_ours(self, name: str, settings: CameraConfig) -> Admit | None:
+    def _admit_if_ours(self, name: str, settings: CameraConfig) -> Admission | None:
         """What the config file says needs nobody's leave."""
         in_file = self._config.cameras.get(name)
         return None if in_file is not None and in_file.url == settings.url else self._admit(settings)

@@ -36,6 +36,7 @@ from av.video.frame import PictureType
 from stream.sources.h264 import H264Look
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
 from stream.sources.packet_box import Packet, PacketBox
+from stream.sources.peers import connected_to
 
 LINGER_S = 0.4
 """How long a reader may take to say goodbye to the server once its parent has hung up."""
@@ -117,7 +118,7 @@ class Reader:
             "NONE"  # frame threads hold back as many frames as there are threads
         )
         codec = stream.codec_context.name
-        send_message(self._channel, {"type": "opened", "codec": codec})
+        send_message(self._channel, {"type": "opened", "codec": codec, "peers": connected_to()})
         self._look = H264Look(stream.codec_context.extradata or b"") if codec == "h264" else None
         self._tell_format(codec=codec)
         keyframe_seen = False
