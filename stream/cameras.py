@@ -31,7 +31,7 @@ from stream.sources import ReconnectPolicy, mask_url
 from stream.sources.admitted import Admission
 from stream.sources.published import Doorway
 from stream.sources.urls import parse_address
-from stream.statistics import CameraStatistics
+from stream.statistics import AWAY, CameraStatistics
 from stream.types import TrackedFrame
 from stream.zones import Zones
 
@@ -168,7 +168,7 @@ class Cameras(Mapping[str, CameraPipeline]):
         self.check(name, settings)
         published = parse_address(settings.url).kind == "publisher"
         doorway = Doorway() if published else None
-        down = WAITING if published else "away"
+        down = WAITING if published else AWAY
         self._ledger.admit(name)
         statistics = CameraStatistics(name, mask_url(settings.url), self._metrics, down=down)
         try:

@@ -112,6 +112,13 @@ class Metrics:
             "masks_dropped", "Masks of a picture that a viewer did not read in time."
         )
         self.camera_up = gauge("camera_up", "1 while the camera delivers frames, else 0.")
+        self.camera_waiting = gauge(
+            "camera_waiting",
+            "1 while a published camera (whip:) has no publisher, which is no failure; else 0.",
+        )
+        self.camera_frozen = gauge(
+            "camera_frozen", "1 while frames come whose pixels do not change (`pipeline.stale_s`), else 0."
+        )
         self.last_frame = gauge(
             "last_frame_timestamp_seconds", "Unix time at which the newest frame was received."
         )
@@ -138,14 +145,15 @@ class Metrics:
             "What viewers said of when they showed pictures that was not believed.",
             ("camera", "reason"),
         )
-        build = Gauge(
+        self.build = Gauge(
             "syncvis_build_info", "1, with the version as a label.", ("version",), registry=registry
         )
-        build.labels(version=package_version()).set(1)
+        self.build.labels(version=package_version()).set(1)
         self._by_camera: tuple[Counter | Gauge, ...] = (
             *(self.received, self.published, self.engine_failures, self.out_of_slots),
             *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up, self.viewers),
             *(self.viewer_dropped, self.packets_lost, self.masks_dropped),
+            *(self.camera_waiting, self.camera_frozen),
         )
         for stage in STAGES:
             self.stage.labels(stage)

@@ -23,6 +23,9 @@ from stream.zones import ZoneView
 
 FPS_WINDOW_S = 5.0
 GLASS_WINDOW_S = 10.0
+AWAY = "away"
+"""The state of a camera that should deliver frames and does not."""
+
 RECENT_VALUES = 256
 
 ViewerKind = Literal["overlay", "plain", "passed"]
@@ -68,7 +71,7 @@ class CameraStatus:
     dropped: Mapping[str, int] = field(default_factory=dict)
     latency_ms: LatencyMs | None = None
     last_error: str | None = None
-    state: str = "away"
+    state: str = AWAY
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     glass_ms: GlassMs | None = None
 
@@ -88,7 +91,7 @@ class CameraStatistics:
         *,
         recent: int = 1024,
         monotonic: Callable[[], float] = time.monotonic,
-        down: str = "away",
+        down: str = AWAY,
     ) -> None:
         self._down = down
         self.camera = camera
@@ -106,6 +109,12 @@ class CameraStatistics:
         self._up = self._went_down = False
         self._last_error: str | None = None
         metrics.add_camera(camera)
+        metrics.camera_waiting.labels(camera).set(self._waits)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether this camera, while it is down, waits to be published."""
+        return self._down != AWAY
 
     def received(self, at_s: float, transit_s: float | None) -> None:
         """A frame came out of the source at Unix time `at_s`, `transit_s` after its capture if that is
@@ -131,6 +140,7 @@ class CameraStatistics:
         self._published_at.append(self._monotonic())
         self._metrics.published.labels(self.camera).inc()
         self._metrics.active_tracks.labels(self.camera).set(self._active_tracks)
+        self._metrics.camera_frozen.labels(self.camera).set(not self._went_down and "stale" in frame.flags)
         self._clock_latency(frame.clock, latency_s)
 
     def stage(self, stage: str, seconds: float) -> None:
@@ -154,7 +164,9 @@ class CameraStatistics:
         """The camera delivers frames, or it does not. A camera that is down has no active tracks."""
         self._up, self._went_down = up, not up
         self._metrics.camera_up.labels(self.camera).set(up)
+        self._metrics.camera_waiting.labels(self.camera).set(not up and self._waits)
         if not up:
+            self._metrics.camera_frozen.labels(self.camera).set(0)
             self._active_tracks = 0
             self._metrics.active_tracks.labels(self.camera).set(0)
 

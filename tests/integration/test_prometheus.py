@@ -33,13 +33,14 @@ def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
-    """A Prometheus on loopback that scrapes `target` every second."""
+def prometheus(folder: Path, target: str, *, rules: Path | None = None) -> Iterator[httpx.Client]:
+    """A Prometheus on loopback that scrapes `target` every second, and evaluates rules as often."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    job = {"job_name": "syncvis", "static_configs": [{"targets": [target]}]}
-    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+    job = {"job_name": "syncvis-online", "static_configs": [{"targets": [target]}]}
+    timing = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    config = {"global": timing, "rule_files": [str(rules)] if rules else [], "scrape_configs": [job]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(
@@ -74,7 +75,7 @@ def test_prometheus_scrapes_the_server(tmp_path: Path) -> None:
 
         # Rates need two scrapes; the camera gives ten frames a second, more or less.
         assert until(lambda: query('rate(syncvis_frames_published_total{camera="yard"}[60s])')) > 0
-        assert query('up{job="syncvis"}') == 1
+        assert query('up{job="syncvis-online"}') == 1
         assert query('syncvis_camera_up{camera="yard"}') == 1
         assert query('syncvis_camera_up{camera="gone"}') == 0
         latency = (
