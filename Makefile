@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AUDIT := $(VENV)-audit
 CAMERA ?=
 PORT ?= 8080
 
-.PHONY: demo test stress check setup setup-dev system-packages format train clean
+.PHONY: demo test stress check audit setup setup-dev system-packages format train clean
 
 # The camera travels in the environment, not in the recipe: nothing prints its password, no character needs quoting.
 demo: export SYNCVIS_CAMERA := $(value CAMERA)
 demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user:password@host/path
-	@$(BIN)/syncvis-online demo --port $(PORT) $${SYNCVIS_CAMERA:+--camera "$$SYNCVIS_CAMERA"}
+	@$(BIN)/syncvis-online demo --port $(PORT)
 
 test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
 # Those of the model only compute: one process for each core. The others start servers and browsers, one after the other.
@@ -21,6 +22,11 @@ check: setup-dev ## Lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: ## Ask PyPI for known weaknesses of the pinned packages; says so and goes on where it cannot be asked
+	@$(AUDIT)/bin/python -m pip_audit --version >/dev/null 2>&1 || { $(PYTHON) -m venv $(AUDIT) && \
+		$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; } || true
+	@$(AUDIT)/bin/python scripts/audit.py constraints.txt
 
 stress: setup-dev system-packages ## Long forms: ten minutes each of viewers, and of cameras, that come and go
 	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py tests/stream/test_cameras_stress.py
@@ -54,4 +60,4 @@ system-packages:
 	sh scripts/system_packages.sh
 
 clean:
-	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(AUDIT) artifacts .pytest_cache .mypy_cache .ruff_cache

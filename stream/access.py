@@ -2,32 +2,42 @@
 says that it has shown one for watching.
 
 Owns the check. Does not know what is protected: routers name what they need. Where no token is configured, everybody
-who reaches the server may watch, and nobody may publish or change anything.
+who reaches the server may watch, and nobody may publish or change anything. Holds hashes of tokens, never a token.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from starlette.requests import HTTPConnection
+
+from stream.tokens import digest, hashed
 
 Scope = Literal["watch", "publish", "admin"]
 
 COOKIE = "syncvis_viewer"
 COOKIE_AGE_S = 30 * 24 * 3600
+WANTS_TOKEN: dict[int | str, dict[str, Any]] = {
+    401: {"description": "A token of server.tokens is needed, or the one shown is wrong."},
+    403: {"description": "The token is one for something else."},
+}
+"""For OpenAPI: what routes for who may watch answer others."""
 REALM = 'Bearer realm="syncvis-online"'
 
 
 class Access:
-    """Tokens that allow to watch, others that allow to publish, and others that allow to change cameras; none does for
-    two of these unless it is among both. A page shows one for watching once, and gets a cookie that holds what only its
-    bearer can know; it is of no use any more when the token is taken out of the config, and never allows to publish or
-    to change: no page of another site can make a browser do so.
+    """Tokens that allow to watch, others that allow to publish, and others that allow to change cameras, each plain or
+    as its hash; none does for two of these unless it is among both.
+
+    A page shows one for watching once, and gets a cookie that the server has signed with `cookie_key` (None: one that
+    ends with the process). The cookie ends after a month, and is of no use any more when the token is taken out of the
+    config; it never allows to publish or to change: no page of another site can make a browser do so. Who reads
+    the config, and in it the hash of a token, can make neither the token nor the cookie of it.
     """
 
     def __init__(
@@ -35,11 +45,15 @@ class Access:
         tokens: Sequence[str] = (),
         publish_tokens: Sequence[str] = (),
         admin_tokens: Sequence[str] = (),
+        *,
+        cookie_key: bytes | None = None,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._tokens = tuple(token.encode() for token in tokens)
-        self._publish_tokens = tuple(token.encode() for token in publish_tokens)
-        self._admin_tokens = tuple(token.encode() for token in admin_tokens)
-        self._cookies = tuple(_cookie_of(token) for token in tokens)
+        self._tokens = _digests(tokens)
+        self._publish_tokens = _digests(publish_tokens)
+        self._admin_tokens = _digests(admin_tokens)
+        self._cookie_key = cookie_key or secrets.token_bytes(32)
+        self._now_s = now_s
 
     @property
     def open(self) -> bool:
@@ -52,7 +66,7 @@ class Access:
             return True
         if _among(_bearer(connection), self._tokens):
             return True
-        return _among(connection.cookies.get(COOKIE, "").encode(), self._cookies)
+        return self._has_cookie(connection)
 
     def may_publish(self, connection: HTTPConnection) -> bool:
         """Whether a request comes from somebody who may publish."""
@@ -88,13 +102,13 @@ class Access:
             responses={401: {"description": "The token is missing or wrong."}},
         )
         async def begin(request: Request) -> Response:
-            _, _, token = request.headers.get("authorization", "").partition(" ")
-            if self.open or not _among(token.strip().encode(), self._tokens):
+            shown = digest(_bearer(request))
+            if self.open or not _among(_bearer(request), self._tokens):
                 raise denied(request)
             answer = Response(status_code=204)
             answer.set_cookie(
                 COOKIE,
-                _cookie_of(token.strip()).decode(),
+                self._cookie(shown, int(self._now_s()) + COOKIE_AGE_S),
                 max_age=COOKIE_AGE_S,
                 httponly=True,
                 samesite="strict",
@@ -109,6 +123,20 @@ class Access:
             return answer
 
         return router
+
+    def _cookie(self, token: bytes, ends_s: int) -> str:
+        """What only this server can make: when it ends, and that with the token's hash signed."""
+        signed = hmac.digest(self._cookie_key, f"{COOKIE} {ends_s} ".encode() + token, "sha256")
+        return f"{ends_s}.{signed.hex()}"
+
+    def _has_cookie(self, connection: HTTPConnection) -> bool:
+        cookie = connection.cookies.get(COOKIE, "")
+        ends, _, _ = cookie.partition(".")
+        # So few digits that no text takes long to be read as a number.
+        if not (ends.isascii() and ends.isdecimal() and len(ends) <= 12) or int(ends) <= self._now_s():
+            return False
+        known = [self._cookie(token, int(ends)).encode() for token in self._tokens]
+        return any([hmac.compare_digest(cookie.encode(), each) for each in known])
 
 
 def denied(connection: HTTPConnection) -> HTTPException:
@@ -134,11 +162,11 @@ def _bearer(connection: HTTPConnection) -> bytes:
     return token.strip().encode() if scheme.lower() == "bearer" else b""
 
 
+def _digests(tokens: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(bytes.fromhex(hashed(token).removeprefix("sha256:")) for token in tokens)
+
+
 def _among(given: bytes, known: Iterable[bytes]) -> bool:
-    """Whether it is one of those; it takes the same time wherever they differ."""
-    return any([hmac.compare_digest(given, each) for each in known])
-
-
-def _cookie_of(token: str) -> bytes:
-    digest = hmac.new(token.encode(), b"syncvis-online viewer cookie", hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=")
+    """Whether it is one of those; it takes the same time wherever they differ, and however long they are."""
+    found = digest(given)
+    return any([hmac.compare_digest(found, each) for each in known]) and bool(given)

@@ -58,6 +58,10 @@ class Service:
         """A client that stopped reading was cut; `transport` is "websocket" or "http"."""
         self._metrics.subscribers_cut.labels(transport).inc()
 
+    def request_refused(self, reason: str) -> None:
+        """A client was refused because it asked for too much; `reason` is one of `stream.metrics.REFUSALS`."""
+        self._metrics.requests_refused.labels(reason).inc()
+
     def hub(self, camera: str) -> Hub:
         """The hub of a camera. Raises KeyError when there is no such camera."""
         return self.cameras[camera].hub

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from stream.camera_config import CameraConfig
 from stream.errors import StreamError
 from stream.sources import ReconnectPolicy, Source, Supervisor, open_source
-from stream.sources.admitted import Admit, AdmittedSource
+from stream.sources.admitted import Admission
 from stream.sources.packets import PacketTap
 from stream.sources.published import Doorway
 from stream.statistics import CameraStatistics
@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 class CameraSource:
     """The frames of one camera over as many connections as it takes.
 
-    `duration_s` ends it after so many seconds of captured time; `doorway` is where a publisher comes in; `admit` is
-    awaited before each connection (`AdmittedSource`). Raises ConfigError for an address that is none.
+    `duration_s` ends it after so many seconds of captured time; `doorway` is where a publisher comes in; `admission` is
+    asked about each connection. Raises ConfigError for an address that is none.
     """
 
     def __init__(
@@ -37,22 +37,22 @@ class CameraSource:
         policy: ReconnectPolicy,
         duration_s: float | None = None,
         doorway: Doorway | None = None,
-        admit: Admit | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.packets = PacketTap()
         """Its own encoded pictures, where it has some that may be shown."""
         tap = self.packets if camera.as_sent else None
 
         def factory() -> Source:
-            source = open_source(
+            return open_source(
                 statistics.camera,
                 camera.url,
                 options=camera,
                 realtime=camera.realtime,
                 tap=tap,
                 doorway=doorway,
+                admission=admission,
             )
-            return source if admit is None else AdmittedSource(source, admit)
 
         # Opens nothing yet, but refuses a wrong address now and not when the service runs.
         self.paced = factory().live or camera.realtime

@@ -2,7 +2,7 @@
 the network that it stands in.
 
 Owns the rules for addresses and names. A name is looked up, and each address that it has must be allowed. Does not
-connect: FFmpeg looks a name up again when it does, and follows an RTSP redirect (docs/cameras.md says what that means).
+connect: FFmpeg looks a name up again when it does, and follows an RTSP redirect; where that has led is asked after it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from stream.errors import ConfigError, SourceForbidden, SourceUnavailable
-from stream.sources.admitted import Admit
+from stream.sources.admitted import Admission
 from stream.sources.urls import mask_url, parse_address
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -32,11 +33,17 @@ _NEVER_BY_DEFAULT = tuple(
     ipaddress.ip_network(each)
     for each in (
         *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
-        *("::/128", "::1/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128"),
+        *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
+        *("fd00:ec2::254/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+        *("64:ff9b:1::/48", "2001::/32"),
     )
 )
-"""This machine, its link (clouds tell secrets to who asks there), and groups."""
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""This machine, its link, and groups; where clouds tell secrets to who asks (AWS; Alibaba, Azure, Oracle; others do on
+the link); IPv4 behind local translation and Teredo, where no camera is."""
+_WRAPPING = tuple(
+    ipaddress.IPv6Network(each) for each in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96", "::ffff:0:0/96")
+)
+"""IPv4 in the last 32 bits: NAT64 (RFC 6052), compatible (RFC 4291), translated (RFC 2765), mapped (RFC 4291)."""
 
 
 async def look_up(host: str) -> Sequence[str]:
@@ -76,8 +83,8 @@ class CameraHosts:
         found = _URL.fullmatch(url)
         if found is None:
             raise SourceForbidden(f"source '{mask_url(url)}' is not plain")
-        host = found[1].strip("[]").rstrip(".").lower()
-        if any(host == name or (name.startswith(".") and host.endswith(name)) for name in self._names):
+        host = _host_of(found)
+        if self._is_named(host):
             return
         try:
             addresses = await self._resolve(host)
@@ -86,13 +93,26 @@ class CameraHosts:
         if not addresses or not all(self._allows(each) for each in addresses):
             raise SourceForbidden(f"camera host '{host}' is not allowed: see server.camera_hosts")
 
-    def admit(self, url: str) -> Admit | None:
-        """What has to be asked before each connection to a camera; None where it has no host."""
+    def admit(self, url: str) -> Admission | None:
+        """What has to be asked of each connection to a camera; None where it has no host."""
+        if parse_address(url).kind != "rtsp":
+            return None
+        return Admission(partial(self.check, url), partial(self._check_peers, url))
 
-        async def ask() -> None:
-            await self.check(url)
+    def _check_peers(self, url: str, peers: Sequence[str]) -> None:
+        """Raises SourceForbidden where a connection has led to an address that is not allowed. What is allowed by its
+        name is trusted wherever it leads.
+        """
+        found = _URL.fullmatch(url)
+        if found is not None and self._is_named(_host_of(found)):
+            return
+        if wrong := [each for each in peers if not self._allows(each)]:
+            raise SourceForbidden(
+                f"source '{mask_url(url)}' has led to {', '.join(wrong)}, which is not allowed: see server.camera_hosts"
+            )
 
-        return ask if parse_address(url).kind == "rtsp" else None
+    def _is_named(self, host: str) -> bool:
+        return any(host == name or (name.startswith(".") and host.endswith(name)) for name in self._names)
 
     def _allow(self, rule: str, networks: list[Network]) -> None:
         try:
@@ -109,10 +129,14 @@ class CameraHosts:
         return any(address in network for network in self._networks)
 
 
+def _host_of(url: re.Match[str]) -> str:
+    return url[1].strip("[]").rstrip(".").lower()
+
+
 def _meant(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, if it does."""
-    if isinstance(address, ipaddress.IPv4Address):
+    """The IPv4 address that an IPv6 address stands for, if it does. :: and ::1 are themselves."""
+    if isinstance(address, ipaddress.IPv4Address) or int(address) <= 1:
         return address
-    if address in _NAT64:
+    if any(address in network for network in _WRAPPING):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+    return address.sixtofour or address

@@ -22,12 +22,13 @@ from stream.event_hub import EventHub
 from stream.events import TrackEvents
 from stream.identities import IdLedger
 from stream.intake import Intake
+from stream.log import about
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scene import Scene, check_labels
 from stream.scheduler import Scheduler
 from stream.sources import ReconnectPolicy, mask_url
-from stream.sources.admitted import Admit
+from stream.sources.admitted import Admission
 from stream.sources.published import Doorway
 from stream.sources.urls import parse_address
 from stream.statistics import AWAY, CameraStatistics
@@ -109,20 +110,20 @@ class Cameras(Mapping[str, CameraPipeline]):
         check_labels(settings, self._scheduler.engine.labels, f"cameras.{name}")
         parse_address(settings.url)
 
-    def add(self, name: str, settings: CameraConfig, admit: Admit | None = None) -> None:
+    def add(self, name: str, settings: CameraConfig, admission: Admission | None = None) -> None:
         """Set a camera up, and start it if the others run. Raises ConfigError, and nothing has changed."""
-        running = self._made(name, settings, admit)
+        running = self._made(name, settings, admission)
         self._running[name] = running
         self._start(running)
 
-    async def change(self, name: str, settings: CameraConfig, admit: Admit | None = None) -> bool:
+    async def change(self, name: str, settings: CameraConfig, admission: Admission | None = None) -> bool:
         """Let a camera go on with other settings; whether that took another connection, which ends all that read it.
 
         Raises KeyError, or ConfigError where nothing has changed.
         """
         running = self._running[name]
         if _needs_new_connection(running.settings, settings):
-            await self._replace(name, settings, admit)
+            await self._replace(name, settings, admission)
             return True
         self.check(name, settings)
         statistics = running.pipeline.statistics
@@ -162,7 +163,7 @@ class Cameras(Mapping[str, CameraPipeline]):
         for running in self._running.values():
             running.pipeline.statistics.remove()
 
-    def _made(self, name: str, settings: CameraConfig, admit: Admit | None) -> _Running:
+    def _made(self, name: str, settings: CameraConfig, admission: Admission | None) -> _Running:
         """A camera that does not run yet; it is in the metrics already."""
         self.check(name, settings)
         published = parse_address(settings.url).kind == "publisher"
@@ -172,7 +173,7 @@ class Cameras(Mapping[str, CameraPipeline]):
         statistics = CameraStatistics(name, mask_url(settings.url), self._metrics, down=down)
         try:
             source = CameraSource(
-                settings, statistics, policy=ReconnectPolicy(), doorway=doorway, admit=admit
+                settings, statistics, policy=ReconnectPolicy(), doorway=doorway, admission=admission
             )
             pipeline = CameraPipeline(
                 source,
@@ -199,13 +200,13 @@ class Cameras(Mapping[str, CameraPipeline]):
         for watcher in tuple(self._watchers):
             watcher.came(running.pipeline)
 
-    async def _replace(self, name: str, settings: CameraConfig, admit: Admit | None) -> None:
+    async def _replace(self, name: str, settings: CameraConfig, admission: Admission | None) -> None:
         # All that can be wrong is found before the old one is stopped; meanwhile it keeps its place in the list.
         self.check(name, settings)
         old = self._running[name]
         await self._stop(old)
         self._forget(old)
-        self._running[name] = new = self._made(name, settings, admit)
+        self._running[name] = new = self._made(name, settings, admission)
         self._start(new)
 
     async def _stop(self, running: _Running) -> None:
@@ -235,6 +236,10 @@ class Cameras(Mapping[str, CameraPipeline]):
 
     async def _run_camera(self, camera: CameraPipeline) -> None:
         """One camera to its end; whatever ends it stays with it."""
+        with about(camera=camera.name):
+            await self._run_to_its_end(camera)
+
+    async def _run_to_its_end(self, camera: CameraPipeline) -> None:
         try:
             await camera.run()
         except SyncVISError as error:

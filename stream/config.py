@@ -6,7 +6,6 @@ Secrets come from the environment (`${NAME}` in any value). Does not know what t
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -14,24 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stream.camera_config import CameraConfig, Name
-from stream.camera_hosts import CameraHosts
 from stream.errors import ConfigError
+from stream.server_config import Seconds, Section, ServerConfig
 from stream.sources.urls import PUBLISHED
 from stream.types import Policy
 from syncvis_online.validation import first_problems, read_yaml
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-Port = Annotated[int, Field(ge=0, le=65535)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class ModelSection(_Section):
+class ModelSection(Section):
     """`name`: a model that ships, or the path of a checkpoint. `device`: auto is cuda where there is one."""
 
     name: str = "default"
@@ -39,7 +31,7 @@ class ModelSection(_Section):
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
 
 
-class PipelineConfig(_Section):
+class PipelineConfig(Section):
     """`ring_frames`: the frames of a camera that may wait for the engine (default: twice the stride, at least
     2).
 
@@ -61,105 +53,7 @@ class PipelineConfig(_Section):
     stride: Annotated[int, Field(ge=1)] | None = None
 
 
-def _address(text: str) -> str:
-    ipaddress.ip_address(text)
-    return text
-
-
-def _host_rule(text: str) -> str:
-    CameraHosts((text,))
-    return text
-
-
-def _server_url(text: str) -> str:
-    if not re.fullmatch(r"(stun|turns?):[^?:\s]+(:\d+)?(\?transport=(udp|tcp))?", text):
-        raise ValueError("a server is stun:HOST[:PORT] or turn:HOST[:PORT][?transport=udp|tcp]")
-    return text
-
-
-Token = Annotated[str, Field(min_length=16, pattern=r"^[A-Za-z0-9._~+/-]+=*$")]
-"""As RFC 6750, section 2.1, spells them."""
-IPAddress = Annotated[str, AfterValidator(_address)]
-IceServerUrl = Annotated[str, AfterValidator(_server_url)]
-
-
-HostRule = Annotated[str, AfterValidator(_host_rule)]
-
-
-class TurnConfig(_Section):
-    """A TURN server. `secret`: what it shares with this host, for credentials that end after `ttl_s`; without one
-    everybody gets `username` and `password`.
-    """
-
-    url: IceServerUrl
-    secret: str = Field(default="", repr=False)
-    username: str = ""
-    password: str = Field(default="", repr=False)
-    ttl_s: Annotated[float, Field(ge=60, le=86_400)] = 3600.0
-
-    @model_validator(mode="after")
-    def _has_credentials(self) -> TurnConfig:
-        if not self.secret and not (self.username and self.password):
-            raise ValueError("a TURN server needs a secret, or a username and a password")
-        return self
-
-
-class WebRtcConfig(_Section):
-    """How viewers' browsers reach this host over UDP.
-
-    `addresses`: its own addresses that are offered; left out, loopback where the server listens there, else all others.
-    `ports`: the first and the last UDP port, one for each viewer; left out, any. `advertised`: the address that viewers
-    are told instead, where a NAT or a container's network passes these ports through. `stun`, `turn`: servers that
-    viewers and this host ask; left out, none is asked. `viewers`, `publishers`: at the same time, all cameras together.
-    """
-
-    addresses: tuple[IPAddress, ...] | None = None
-    ports: (
-        tuple[Annotated[int, Field(ge=1024, le=65535)], Annotated[int, Field(ge=1024, le=65535)]] | None
-    ) = None
-    advertised: IPAddress | None = None
-    stun: IceServerUrl | None = None
-    turn: TurnConfig | None = None
-    viewers: Annotated[int, Field(ge=1, le=10_000)] = 64
-    publishers: Annotated[int, Field(ge=1, le=10_000)] = 16
-
-    @model_validator(mode="after")
-    def _has_ports(self) -> WebRtcConfig:
-        if self.ports is not None and self.ports[0] > self.ports[1]:
-            raise ValueError("ports are the first and the last one")
-        return self
-
-
-class ServerConfig(_Section):
-    """Where HTTP listens: this machine only unless told otherwise. Port 0 takes any free port.
-
-    `frame_stamp`: draw each frame's number into the picture that viewers get, to measure delays.
-    `allowed_hosts`: the names by which a browser may ask for the server. Left out, that is any name where the
-    server listens to the network, and this machine's own names where it does not. `origins`: the web sites whose pages
-    may watch and read (CORS), e.g. https://example.org; none but the server's own page unless named here. `tokens`: who
-    shows one of them may watch and read; left out, everybody may. At least 16 signs, e.g. from `openssl rand -hex 16`.
-    `stall_timeout_s`: a client that takes nothing for so long, while its buffers are full, is cut.
-    `publish_tokens`: who shows one of those may publish cameras (`whip:`), which nobody may without.
-    `admin_tokens`: who shows one of those may add, change and remove cameras, which nobody may without; `camera_hosts`:
-    where cameras may be that are added so: names, .domains, addresses, networks; left out, anywhere but on this machine
-    and its link. `max_cameras`: all together.
-    """
-
-    host: str = Field(default="127.0.0.1", min_length=1)
-    port: Port = 8080
-    frame_stamp: bool = False
-    allowed_hosts: tuple[str, ...] | None = None
-    origins: tuple[str, ...] = ()
-    tokens: tuple[Token, ...] = Field(default=(), repr=False)
-    stall_timeout_s: Seconds = 5.0
-    publish_tokens: tuple[Token, ...] = Field(default=(), repr=False)
-    admin_tokens: tuple[Token, ...] = Field(default=(), repr=False)
-    camera_hosts: tuple[HostRule, ...] | None = None
-    max_cameras: Annotated[int, Field(ge=1, le=10_000)] = 64
-    webrtc: WebRtcConfig = WebRtcConfig()
-
-
-class EventsConfig(_Section):
+class EventsConfig(Section):
     """`gone_after_s`: a track that was not seen for longer is gone; left out, the tracker's `reidentify_s`,
     after which it never comes back.
     """
@@ -167,7 +61,7 @@ class EventsConfig(_Section):
     gone_after_s: Seconds | None = None
 
 
-class MqttConfig(_Section):
+class MqttConfig(Section):
     """An MQTT broker that gets the events (extra `mqtt`). `port`: left out, 1883, with `tls` 8883. `ca_file`: the
     certificates that sign the broker's; left out, the system's. `topic_prefix`: of every topic, see docs/programs.md.
     `queue_events`: how many events may wait while the broker is away or slow; the oldest go first, counted.
@@ -200,13 +94,14 @@ class MqttConfig(_Section):
         return self
 
 
-class LogConfig(_Section):
-    """What is logged to stderr."""
+class LogConfig(Section):
+    """What is logged to stderr, and whether as lines of text or as JSON: docs/logs.md."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
 
 
-class ServeConfig(_Section):
+class ServeConfig(Section):
     """A whole config file. `tracker` holds settings of the model's tracker, checked where the model is
     loaded.
 
@@ -216,9 +111,9 @@ class ServeConfig(_Section):
     (`cameras.json` there, with their passwords; only its owner can read it).
     """
 
-    cameras: dict[Name, CameraConfig] = {}
+    cameras: dict[Name, CameraConfig] = Field(default_factory=dict)
     model: ModelSection = ModelSection()
-    tracker: dict[str, Any] = {}
+    tracker: dict[str, Any] = Field(default_factory=dict)
     pipeline: PipelineConfig = PipelineConfig()
     server: ServerConfig = ServerConfig()
     events: EventsConfig = EventsConfig()

@@ -1,121 +1,55 @@
-"""uvicorn as this project runs it: where it listens, how it ends, and what happens to a client that stalls.
+"""uvicorn as this project runs it: where it listens, how it ends, in TLS or not, and whom it believes who asks.
 
 Owns the process's sockets. Does not know what is served: any ASGI application will do.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from stream.clients import MAX_HEADER_BYTES, Connections
 from stream.errors import ConfigError
-
-logger = logging.getLogger(__name__)
-
-STALL_TIMEOUT_S = 5.0
-"""A client that takes nothing for so long, while its buffers are full, is cut, unless told otherwise."""
+from stream.http_protocols import (
+    REQUEST_TIMEOUT_S,
+    STALL_TIMEOUT_S,
+    CuttingConfig,
+    CuttingHttpProtocol,
+    CuttingWebSocketProtocol,
+)
 
 DRAIN_TIMEOUT_S = 1
 """How long requests in progress may go on after the server was told to end (uvicorn wants whole seconds)."""
 
 
-class CuttingConfig(uvicorn.Config):
-    """uvicorn's settings, and what becomes of a client that stops reading: after `stall_timeout_s` it is cut, and
-    `on_cut` is told whether it was a "websocket" or "http".
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Of a WebSocket message from a client; none has to say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """How connections are served.
+
+    `tls`: with which certificate; None: plain HTTP. `proxies`: addresses and networks of those who may say in
+    X-Forwarded-For and X-Forwarded-Proto for whom they ask. `stall_timeout_s`: a client that takes nothing for so
+    long, while its buffers are full, is cut, and `on_cut` told "websocket" or "http". `request_timeout_s`: so long a
+    request may take to come; then the client is cut, as is one more connection of a client than `connections` lets it
+    have; `on_refuse` is told "slow" or "connections".
     """
 
+    tls: ssl.SSLContext | None = None
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     stall_timeout_s: float = STALL_TIMEOUT_S
     on_cut: Callable[[str], None] | None = None
-
-
-class _StallTimer:
-    """Aborts a transport that stays full. It cannot be closed politely: closing waits until the client has read what is
-    buffered, which may be never.
-    """
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def stalled(self) -> bool:
-        """Whether the client's buffers are full."""
-        return self._timer is not None
-
-    def start(self, config: uvicorn.Config, transport: asyncio.Transport) -> None:
-        """The client does not keep up: start its time."""
-        timeout_s = getattr(config, "stall_timeout_s", STALL_TIMEOUT_S)
-        self.forget()
-        self._timer = asyncio.get_running_loop().call_later(
-            timeout_s, self._cut, config, transport, timeout_s
-        )
-
-    def forget(self) -> None:
-        """The client reads again, or is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _cut(self, config: uvicorn.Config, transport: asyncio.Transport, timeout_s: float) -> None:
-        logger.warning("cut a client (%s) that read nothing for %.1f s", self._kind, timeout_s)
-        transport.abort()
-        on_cut: Callable[[str], None] | None = getattr(config, "on_cut", None)
-        if on_cut is not None:
-            on_cut(self._kind)
-
-
-class _Cutting(asyncio.Protocol):
-    """What a protocol of uvicorn's gets before it, so that a client that stops reading is cut."""
-
-    kind: ClassVar[str]
-    config: uvicorn.Config
-    transport: asyncio.Transport
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._stall = _StallTimer(self.kind)
-
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        super().pause_writing()
-        self._stall.start(self.config, self.transport)
-
-    def resume_writing(self) -> None:
-        """The client reads again."""
-        self._stall.forget()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, by whatever cause."""
-        self._stall.forget()
-        super().connection_lost(exc)
-
-    def shutdown(self) -> None:
-        """The server ends: nobody waits for a client that stalls."""
-        if self._stall.stalled:
-            self.transport.abort()
-        else:
-            super().shutdown()  # type: ignore[misc]  # uvicorn's, which comes after this one
-
-
-class CuttingWebSocketProtocol(_Cutting, WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, but a client that stops reading is cut."""
-
-    kind = "websocket"
-
-
-class CuttingHttpProtocol(_Cutting, H11Protocol):
-    """uvicorn's HTTP protocol, but a client that stops reading its answer is cut."""
-
-    kind = "http"
+    request_timeout_s: float = REQUEST_TIMEOUT_S
+    connections: Connections | None = None
+    on_refuse: Callable[[str], None] | None = None
 
 
 class ViewerServer(uvicorn.Server):
@@ -133,10 +67,11 @@ class ViewerServer(uvicorn.Server):
         host: str = "127.0.0.1",
         port: int = 8080,
         on_ready: Callable[[str], None] | None = None,
-        stall_timeout_s: float = STALL_TIMEOUT_S,
-        on_cut: Callable[[str], None] | None = None,
+        options: HttpOptions | None = None,
     ) -> ViewerServer:
         """A server for an ASGI application; arguments as those of `run_server`."""
+        options = options or HttpOptions()
+        tls = options.tls
         config = CuttingConfig(
             app,
             host=host,
@@ -145,12 +80,18 @@ class ViewerServer(uvicorn.Server):
             ws=CuttingWebSocketProtocol,
             # A track message is 3 kB: compressing it would cost more than sending it.
             ws_per_message_deflate=False,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
+            forwarded_allow_ips=list(options.proxies),
             timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
             access_log=False,
             log_config=None,
             server_header=False,
         )
-        config.stall_timeout_s, config.on_cut = stall_timeout_s, on_cut
+        config.stall_timeout_s, config.on_cut = options.stall_timeout_s, options.on_cut
+        config.request_timeout_s, config.connections = options.request_timeout_s, options.connections
+        config.on_refuse = options.on_refuse
         return cls(config, on_ready)
 
     @contextlib.contextmanager
@@ -168,7 +109,8 @@ class ViewerServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+            scheme = "https" if self.config.is_ssl else "http"
+            self._on_ready(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
 
 
 async def run_server(
@@ -177,8 +119,7 @@ async def run_server(
     host: str = "127.0.0.1",
     port: int = 8080,
     on_ready: Callable[[str], None] | None = None,
-    stall_timeout_s: float = STALL_TIMEOUT_S,
-    on_cut: Callable[[str], None] | None = None,
+    options: HttpOptions | None = None,
 ) -> None:
     """Serve an ASGI application until SIGINT or SIGTERM, then end within about two seconds.
 
@@ -186,15 +127,12 @@ async def run_server(
         app: as `stream.server.create_app` makes it.
         host, port: where to listen; port 0 takes any free one.
         on_ready: called once with the address to open, e.g. "http://127.0.0.1:8080/".
-        stall_timeout_s: a client that takes nothing for so long, while its buffers are full, is cut.
-        on_cut: told of each, "websocket" or "http".
+        options: how connections are served.
 
     Raises ConfigError, in one line, when the address cannot be bound.
     """
     with _listen(host, port) as listener:
-        server = ViewerServer.create(
-            app, host=host, port=port, on_ready=on_ready, stall_timeout_s=stall_timeout_s, on_cut=on_cut
-        )
+        server = ViewerServer.create(app, host=host, port=port, on_ready=on_ready, options=options)
         await server.serve([listener])
 
 

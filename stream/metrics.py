@@ -25,6 +25,9 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
 GLASS_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.5, 5.0, 10.0)
 CLOCK_ERROR_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 
+REFUSALS = ("rate", "connections", "body", "head", "slow")
+"""Too many requests a second, too many at the same time, too large a body or head, a request that came too slowly."""
+
 DWELL_BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 """From who passes by to who stays for an hour."""
 
@@ -63,6 +66,9 @@ class Metrics:
         self.subscribers = gauge("subscribers", "Subscribers to the camera's tracked frames.")
         self.subscribers_cut = counter(
             "subscribers_cut", "Clients that were cut because they stopped reading.", ("transport",)
+        )
+        self.requests_refused = counter(
+            "requests_refused", "What clients were refused because they asked for too much.", ("reason",)
         )
         self.track_events = counter(
             "track_events", "What happened to tracks, by kind of event.", ("camera", "event")
@@ -153,6 +159,8 @@ class Metrics:
             self.stage.labels(stage)
         for transport in ("websocket", "http"):
             self.subscribers_cut.labels(transport)
+        for reason in REFUSALS:
+            self.requests_refused.labels(reason)
         for subscriber in ("http", "mqtt"):
             self.events_dropped.labels(subscriber)
         ProcessCollector(registry=registry)

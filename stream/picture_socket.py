@@ -1,6 +1,6 @@
 """The WebSocket of a camera's pictures, one binary message each: what the page falls back to where UDP is blocked.
 
-Owns how it begins and ends. A client that stops reading is cut by `stream.http_server`, and until then it only makes
+Owns how it begins and ends. A client that stops reading is cut by `stream.http_protocols`, and until then it only makes
 itself skip pictures. docs/pictures.md says what is sent.
 """
 

@@ -17,6 +17,7 @@ from typing import Literal, Self
 
 import cv2
 
+from stream.log import about
 from stream.overlay import draw_overlay
 from stream.pipeline import CameraPipeline
 from stream.types import TrackedFrame
@@ -106,7 +107,8 @@ class PictureFeed:
         self._readers.add(reader)
         if self._task is None:
             name = f"{self._size} pictures of {self.camera.name}"
-            self._task = asyncio.create_task(self._guarded(), name=name)
+            with about(camera=self.camera.name):
+                self._task = asyncio.create_task(self._guarded(), name=name)
         return reader
 
     async def close(self) -> None:

@@ -80,15 +80,26 @@ def schema_of(name: str) -> dict[str, Any]:
     return head | schema
 
 
+class SchemaResponse(JSONResponse):
+    """A JSON Schema."""
+
+    media_type = "application/schema+json"
+
+
 def schema_router() -> APIRouter:
     """/api/schema: what programs can generate their readers from. Says nothing about a camera."""
     router = APIRouter(prefix="/api/schema", tags=["programs"])
 
-    @router.get("/{name}.json", summary="The JSON Schema of what is sent: tracks or events")
-    async def schema(name: str) -> JSONResponse:
+    @router.get(
+        "/{name}.json",
+        summary="The JSON Schema of what is sent: tracks or events",
+        response_class=SchemaResponse,
+        responses={404: {"description": "No such schema."}},
+    )
+    async def schema(name: str) -> Response:
         if name not in SCHEMAS:
             raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is {', '.join(SCHEMAS)}")
-        return JSONResponse(schema_of(name), media_type="application/schema+json")
+        return SchemaResponse(schema_of(name))
 
     return router
 

@@ -17,7 +17,8 @@ from stream.camera_hosts import CameraHosts
 from stream.camera_store import CameraStore
 from stream.config import ServeConfig
 from stream.errors import ConfigError, StreamError
-from stream.sources.admitted import Admit
+from stream.log import about
+from stream.sources.admitted import Admission
 from stream.sources.urls import PUBLISHED, mask_url
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ class Roster:
             await self._check(name, settings)
             with self._noted(name, settings):
                 cameras.add(name, settings, self._admit(settings))
-            _log.info("camera %s was added: %s", name, mask_url(settings.url))
+            with about(camera=name):
+                _log.info("camera %s was added: %s", name, mask_url(settings.url))
 
     async def change(self, name: str, settings: CameraConfig) -> None:
         """Give a camera other settings. A URL that is written as it is shown, without its password, stays as it is.
@@ -87,7 +89,8 @@ class Roster:
                 await self._check(name, settings)
             with self._noted(name, settings):
                 anew = await self._service.cameras.change(name, settings, self._admit_if_ours(name, settings))
-            _log.info("camera %s was changed%s", name, ", and connects again" if anew else "")
+            with about(camera=name):
+                _log.info("camera %s was changed%s", name, ", and connects again" if anew else "")
 
     async def remove(self, name: str) -> None:
         """Remove a camera. Raises NoCameraError, NotStoredError."""
@@ -95,7 +98,8 @@ class Roster:
             self._known(name)
             with self._noted(name, None):
                 await self._service.cameras.remove(name)
-            _log.info("camera %s was removed", name)
+            with about(camera=name):
+                _log.info("camera %s was removed", name)
 
     async def reload(self, config: ServeConfig) -> None:
         """Let the cameras be as another config file says, but for those that were changed while it ran. One that cannot
@@ -108,7 +112,8 @@ class Roster:
             for name in names:
                 if name in self._changes:
                     if before.get(name) != config.cameras.get(name):
-                        _log.warning("camera %s: what was changed while it ran stays", name)
+                        with about(camera=name):
+                            _log.warning("camera %s: what was changed while it ran stays", name)
                 elif before.get(name) != config.cameras.get(name):
                     await self._apply(name)
 
@@ -138,7 +143,8 @@ class Roster:
             else:
                 cameras.add(name, settings, self._admit_if_ours(name, settings))
         except ConfigError as error:
-            _log.error("camera %s: %s", name, error)
+            with about(camera=name):
+                _log.error("camera %s: %s", name, error)
 
     async def _check(self, name: str, settings: CameraConfig) -> None:
         """Raises ConfigError for what nobody may ask for over the network. A host that has no address now may have one
@@ -154,10 +160,10 @@ class Roster:
             if not error.retryable:
                 raise ConfigError(f"url: {error}") from error
 
-    def _admit(self, settings: CameraConfig) -> Admit | None:
+    def _admit(self, settings: CameraConfig) -> Admission | None:
         return self._hosts.admit(settings.url)
 
-    def _admit_if_ours(self, name: str, settings: CameraConfig) -> Admit | None:
+    def _admit_if_ours(self, name: str, settings: CameraConfig) -> Admission | None:
         """What the config file says needs nobody's leave."""
         in_file = self._config.cameras.get(name)
         return None if in_file is not None and in_file.url == settings.url else self._admit(settings)

@@ -45,9 +45,20 @@ _WRONG: Responses = {
     507: {"description": "The change could not be written down: nothing was done."},
 }
 _SETTINGS = {"$ref": "#/components/schemas/CameraConfig"}
-_NEW = {
-    "allOf": [{"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}, _SETTINGS]
-}
+
+
+class _NewCamera(CameraConfig):
+    """A camera's settings, and its name."""
+
+    name: Name
+
+
+def _new_camera_schema() -> dict[str, Any]:
+    """Its parts are in the document by way of `CameraConfig`."""
+    schema = _NewCamera.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
+
 
 T = TypeVar("T")
 
@@ -70,7 +81,7 @@ def roster_router(service: Service, roster: Roster, feeds: OverlayFeeds) -> APIR
             409: {"description": "There is a camera of that name."},
             503: {"description": "As many cameras as are allowed (server.max_cameras) are there."},
         },
-        openapi_extra=_body(_NEW),
+        openapi_extra=_body(_new_camera_schema()),
     )
     async def add(request: Request, response: Response) -> CameraReport:
         body = await _object(request)

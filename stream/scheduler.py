@@ -13,6 +13,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 
 from stream.engine import Engine
@@ -37,6 +38,8 @@ class _Job:
     what: str
     done: asyncio.Future[Outcome]
     loop: asyncio.AbstractEventLoop
+    context: Context
+    """Of who asked: what is logged is about its camera."""
 
 
 class Scheduler:
@@ -103,7 +106,7 @@ class Scheduler:
             return EngineFailure("the engine is closed")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome] = loop.create_future()
-        self._jobs.put(_Job(call, what, done, loop))
+        self._jobs.put(_Job(call, what, done, loop, copy_context()))
         return await done
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -113,7 +116,7 @@ class Scheduler:
             elif job.done.cancelled():
                 continue
             else:
-                outcome = self._run(job)
+                outcome = job.context.run(self._run, job)
             job.loop.call_soon_threadsafe(_resolve, job.done, outcome)
         loop.call_soon_threadsafe(self._ended.set)
 

@@ -6,21 +6,24 @@ made it starts and closes it. Nothing here draws, encodes or waits for a camera.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
-from stream.access import Access
+from stream.access import WANTS_TOKEN, Access
 from stream.api import cameras_router, operation_router
 from stream.app import Service
+from stream.clients import ClientLimits, LimitedClients
 from stream.mask_socket import mask_socket_router
 from stream.metrics import package_version
 from stream.picture_socket import picture_socket_router
@@ -28,6 +31,7 @@ from stream.pictures import PictureFeeds
 from stream.programs import Feeds, programs_router, schema_router, sockets_router
 from stream.roster import Roster
 from stream.roster_api import roster_router
+from stream.security_headers import SecurityHeaders
 from stream.webrtc.feeds import OverlayFeeds
 from stream.webrtc.ice import IceOptions
 from stream.webrtc.publishing import Publishing
@@ -35,6 +39,7 @@ from stream.webrtc.sessions import SessionLimits, Sessions
 from stream.webrtc.viewing import Viewing
 from stream.webrtc.whep import whep_router
 from stream.webrtc.whip import whip_router
+from stream.websocket_answers import answer_lost_websockets
 from stream.zones_api import zones_router
 
 VIEWER = Path(__file__).parent / "viewer"
@@ -44,16 +49,6 @@ DESCRIPTION = """Live cameras in, instance masks with lasting identities out.
 Watch a camera with `POST /whep/{camera}` and publish one with `POST /whip/{camera}` (WebRTC). Subscribe to tracks and
 events by WebSocket or by Server-Sent Events at `/api/tracks`, `/api/events` and below `/api/cameras/{camera}`: one
 `WireFrame` for each tracked frame, newest only, one `TrackEvent` for each event."""
-
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 OVERLAY_THREADS = 2
 
@@ -68,7 +63,8 @@ class ServerOptions:
     `publish_tokens`: who has one may publish; empty: nobody. `admin_tokens`: who has one may add, change and remove
     cameras; empty: nobody. `allowed_hosts`: the names by which the server may be
     asked for (the Host header); None allows any. A page of another site whose name is made to point at this machine
-    (DNS rebinding) is refused by it.
+    (DNS rebinding) is refused by it. `cookie_key`: signs the cookies of browsers; None: they end with the process.
+    `clients`: what one client may ask for.
     """
 
     frame_stamp: bool = False
@@ -79,6 +75,21 @@ class ServerOptions:
     publish_tokens: tuple[str, ...] = field(default=(), repr=False)
     admin_tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] | None = None
+    cookie_key: bytes | None = field(default=None, repr=False)
+    clients: ClientLimits = field(default_factory=ClientLimits)
+
+
+class _App(FastAPI):
+    """The application, and around all of it, its own errors too, what every client and every answer gets."""
+
+    def __init__(self, options: ServerOptions, on_refuse: Callable[[str], None], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._options, self._on_refuse = options, on_refuse
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """See FastAPI."""
+        limited = LimitedClients(super().build_middleware_stack(), self._options.clients, self._on_refuse)
+        return SecurityHeaders(limited, self._options.origins)
 
 
 class _Outlets:
@@ -92,12 +103,14 @@ class _Outlets:
         self.sessions = Sessions(
             lambda camera: Viewing(self.feeds[camera], service.cameras[camera].statistics),
             most=limits.viewers,
+            most_of_client=limits.of_client,
             connect_timeout_s=limits.connect_timeout_s,
             ice=options.ice,
         )
         self.publishers = Sessions(
             lambda camera: Publishing(service.cameras.doorways[camera]),
             most=limits.publishers,
+            most_of_client=limits.of_client,
             connect_timeout_s=limits.connect_timeout_s,
             ice=options.ice,
             peers="publishers",
@@ -130,8 +143,11 @@ def create_app(
         app.state.closing = True
         await outlets.close()
 
-    app = FastAPI(
+    app = _App(
+        options,
+        service.request_refused,
         title="SyncVIS Online",
+        responses={429: {"description": "The client asks for more than it may; see Retry-After."}},
         version=package_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
@@ -151,18 +167,24 @@ def create_app(
 def _add_routes(
     app: FastAPI, service: Service, options: ServerOptions, outlets: _Outlets, roster: Roster
 ) -> None:
-    access = Access(options.tokens, options.publish_tokens, options.admin_tokens)
+    access = Access(
+        options.tokens, options.publish_tokens, options.admin_tokens, cookie_key=options.cookie_key
+    )
     may_watch = [Depends(access.required())]
     may_publish = [Depends(access.required("publish"))]
     may_change = [Depends(access.required("admin"))]
     programs = Feeds(service)
     app.include_router(operation_router(service))
     app.include_router(access.router())
-    app.include_router(cameras_router(service, outlets.feeds, outlets.executor), dependencies=may_watch)
-    app.include_router(zones_router(service), dependencies=may_watch)
+    app.include_router(
+        cameras_router(service, outlets.feeds, outlets.executor),
+        dependencies=may_watch,
+        responses=WANTS_TOKEN,
+    )
+    app.include_router(zones_router(service), dependencies=may_watch, responses=WANTS_TOKEN)
     app.include_router(roster_router(service, roster, outlets.feeds), dependencies=may_change)
     app.include_router(schema_router())
-    app.include_router(programs_router(service, programs), dependencies=may_watch)
+    app.include_router(programs_router(service, programs), dependencies=may_watch, responses=WANTS_TOKEN)
     app.include_router(sockets_router(access, programs))
     app.include_router(whep_router(outlets.feeds, outlets.sessions, may_watch))
     app.include_router(mask_socket_router(outlets.sessions, access))
@@ -174,9 +196,11 @@ def _add_routes(
     async def page() -> FileResponse:
         return FileResponse(VIEWER / "index.html", media_type="text/html")
 
+    answer_lost_websockets(app)
+
 
 def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
-    """What every request passes: other sites' pages, headers of the answer, the server's own names."""
+    """What a request passes that is not refused at once: other sites' pages, the server's own names."""
     if options.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -185,19 +209,7 @@ def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
             allow_headers=["Authorization", "Content-Type", "If-Match"],
             expose_headers=["Location", "ETag", "Link", "Retry-After", "Accept-Post", "Accept-Patch"],
         )
-    app.middleware("http")(_add_security_headers)
     if options.allowed_hosts is not None:
         app.add_middleware(
             TrustedHostMiddleware, allowed_hosts=list(options.allowed_hosts), www_redirect=False
         )
-
-
-async def _add_security_headers(
-    request: Request, call_next: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    response = await call_next(request)
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.url.path.startswith("/static") or request.url.path == "/":
-        response.headers.setdefault("Cache-Control", "no-cache")
-    return response

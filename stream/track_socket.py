@@ -1,7 +1,7 @@
 """The WebSockets of programs: a feed as JSON texts, one a message.
 
 Owns who may open one and how it ends. What is sent is `stream.feeds`'; a client that stops reading is cut by
-`stream.http_server`, and until then it only makes its own subscription skip frames.
+`stream.http_protocols`, and until then it only makes its own subscription skip frames.
 """
 
 from __future__ import annotations

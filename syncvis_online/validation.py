@@ -7,6 +7,7 @@ in messages, they may be secrets. Knows no config.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from syncvis_online.errors import ConfigError
 
 T = TypeVar("T")
+
+_NAMED = re.compile(r"(?s)(alias|anchor|tag|handle) ['\"].*['\"]")
+"""What PyYAML repeats of a value: a password that begins with * or ! is an alias or a tag to it."""
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """For `__pydantic_config__` of a dataclass that `validated` builds: no conversions (True is no number, 2.0 is not
@@ -47,12 +51,16 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read config {path}: not a text file in UTF-8") from error
     try:
-        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not YAML"
+        problem = _NAMED.sub(r"\1", getattr(error, "problem", None) or "not YAML")
         raise ConfigError(f"{path}:{line} {problem}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply") from error
+    except (ValueError, LookupError, TypeError) as error:  # from PyYAML's constructors: 2026-99-99, !!int x
+        raise ConfigError(f"{path}: a date or a number that is none: put it in quotes") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and their values at the top")
     return data

@@ -23,6 +23,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive_int, metavar="N", help="of the processor, for the model")
 
 
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """--host, --port, --open and --log-format, each None (or False) where the config decides."""
+    parser.add_argument("--host", help="address to listen on (127.0.0.1: this machine only)")
+    parser.add_argument("--port", type=port, help="port to listen on, 0: any free one (8080)")
+    parser.add_argument(
+        "--open", action="store_true", help="let everybody who reaches it watch, without a token"
+    )
+    parser.add_argument("--log-format", choices=("text", "json"), help="how it logs to stderr (text)")
+
+
 def positive_int(text: str) -> int:
     """A whole number above 0."""
     value = int(text) if text.isdecimal() else 0

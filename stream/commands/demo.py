@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+from typing import TYPE_CHECKING
 
 from stream.commands import serve
-from stream.commands.arguments import Subparsers, port
+from stream.commands.arguments import Subparsers, add_server_arguments
+
+if TYPE_CHECKING:
+    from stream.config import ServeConfig
+
+CAMERA_VARIABLE = "SYNCVIS_CAMERA"
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -18,10 +25,10 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--camera",
         metavar="URL",
-        help="rtsp://user:password@host/path, a file or a device (the synthetic camera)",
+        help="rtsp://user:password@host/path, a file or a device (the synthetic camera); or in the environment, as "
+        f"{CAMERA_VARIABLE}, where no list of processes shows its password",
     )
-    parser.add_argument("--host", help="address to listen on (127.0.0.1: this machine only)")
-    parser.add_argument("--port", type=port, help="port to listen on, 0: any free one (8080)")
+    add_server_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -32,6 +39,19 @@ def run(arguments: argparse.Namespace) -> int:
     from syncvis_online.paths import find_config
 
     config = load_config(find_config("cameras", "demo"))
-    if arguments.camera:
-        config = config.model_copy(update={"cameras": {"camera": CameraConfig(url=arguments.camera)}})
-    return serve.serve(serve.override_server(config, arguments))
+    if camera := arguments.camera or os.environ.get(CAMERA_VARIABLE):
+        config = config.model_copy(update={"cameras": {"camera": CameraConfig(url=camera)}})
+    return serve.serve(_with_token(serve.override_server(config, arguments)))
+
+
+def _with_token(config: ServeConfig) -> ServeConfig:
+    """A demo that the network reaches asks for a token, made for this once and printed, unless it is open."""
+    from stream.listening import is_loopback
+    from stream.tokens import hashed, make_token
+
+    server = config.server
+    if server.open or is_loopback(server.host):
+        return config
+    token = make_token()
+    print(f"who watches needs this token: {token}", flush=True)
+    return config.model_copy(update={"server": server.model_copy(update={"tokens": (hashed(token),)})})

@@ -21,14 +21,19 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def reloading(
-    roster: Roster, config: ServeConfig, load: Callable[[], ServeConfig]
+    roster: Roster,
+    config: ServeConfig,
+    load: Callable[[], ServeConfig],
+    renew: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
-    """While inside, each SIGHUP has the config read anew by `load`; `config` is what the process was started with."""
+    """While inside, each SIGHUP has the config read anew by `load`, and then what it names of files by `renew`;
+    `config` is what the process was started with.
+    """
     wanted, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, wanted.set)
     try:
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(_reload_when(wanted, roster, config, load), name="reload")
+            task = tasks.create_task(_reload_when(wanted, roster, config, load, renew), name="reload")
             try:
                 yield
             finally:
@@ -38,7 +43,11 @@ async def reloading(
 
 
 async def _reload_when(
-    wanted: asyncio.Event, roster: Roster, config: ServeConfig, load: Callable[[], ServeConfig]
+    wanted: asyncio.Event,
+    roster: Roster,
+    config: ServeConfig,
+    load: Callable[[], ServeConfig],
+    renew: Callable[[], None],
 ) -> None:
     while True:
         await wanted.wait()
@@ -49,6 +58,10 @@ async def _reload_when(
             _log.error("the config was not loaded again, nothing has changed: %s", error)
             continue
         await roster.reload(found)
+        try:
+            await asyncio.to_thread(renew)
+        except ConfigError as error:
+            _log.error("the certificate was not loaded again: %s", error)
         if others := changed_keys(config, found):
             _log.warning("changed in the config, needs a restart: %s", ", ".join(others))
         _log.info("the config was loaded again: %d camera(s) in it", len(found.cameras))

@@ -7,22 +7,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stream.commands.arguments import Subparsers, port
-from stream.errors import ConfigError
+from stream.commands.arguments import Subparsers, add_server_arguments
 
 if TYPE_CHECKING:
     from stream.app import Service
     from stream.camera_store import CameraStore
-    from stream.config import ServeConfig, WebRtcConfig
+    from stream.commands.web import WebServer
+    from stream.config import ServeConfig
     from stream.identities import IdLedger
     from stream.roster import Roster
-    from stream.webrtc.ice import IceOptions
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +34,7 @@ def add_parser(commands: Subparsers) -> None:
         "serve", help="serve the cameras of a config file", description=__doc__.partition(":")[2].strip()
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a config that ships")
-    parser.add_argument("--host", help="address to listen on (the config's; 127.0.0.1)")
-    parser.add_argument("--port", type=port, help="port to listen on, 0: any free one (the config's; 8080)")
+    add_server_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -57,40 +54,32 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def override_server(config: ServeConfig, arguments: argparse.Namespace) -> ServeConfig:
-    """The config with --host and --port where they were given."""
+    """The config with --host, --port, --open and --log-format where they were given."""
     given = {key: getattr(arguments, key) for key in ("host", "port") if getattr(arguments, key) is not None}
-    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+    if arguments.open:
+        given["open"] = True
+    update: dict[str, Any] = {"server": config.server.model_copy(update=given)}
+    if arguments.log_format is not None:
+        update["log"] = config.log.model_copy(update={"format": arguments.log_format})
+    return config.model_copy(update=update)
 
 
 def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) -> int:
     """Set up logging and serve a config to its end; the exit code. `load` reads it again, at SIGHUP."""
+    from stream.listening import check_server
     from stream.log import set_up_logging
 
-    set_up_logging(config.log.level)
-    check_can_listen(config.server.host, config.server.port)
+    set_up_logging(config.log.level, config.log.format)
+    check_server(config.server)
     asyncio.run(_serve(config, load or (lambda: config)))
     return 0
-
-
-def check_can_listen(host: str, port: int) -> None:
-    """Raises ConfigError when the address cannot be listened on: said before a model is loaded."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-            trial.listen()
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {reason} (choose with --host, --port)"
-        ) from error
 
 
 async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.app import Service
     from stream.commands.reload import reloading
     from stream.commands.signals import on_signals
+    from stream.commands.web import WebServer
     from stream.engine import load_engine
     from stream.mqtt import mqtt_events
     from stream.roster import Roster
@@ -103,6 +92,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
         told_s.append(time.monotonic())
         stop.set()
 
+    web = WebServer(config.server, _state_dir(config))
     ledger = _ledger(config)
     store = _store(config)
     with on_signals(tell):
@@ -121,10 +111,10 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
                 async with (
                     Service(config, engine, ledger=ledger) as service,
                     mqtt_events(config.mqtt, service.events),
-                    reloading(roster := Roster(service, store), config, load),
+                    reloading(roster := Roster(service, store), config, load, web.renew_certificate),
                 ):
                     await roster.restore()
-                    await _serve_http(service, roster, stop)
+                    await _serve_http(web, service, roster, stop)
         finally:
             await asyncio.to_thread(cool_down)
             ledger.close()
@@ -156,9 +146,9 @@ def _state_dir(config: ServeConfig) -> Path | None:
     return default_state_dir() if config.state_dir == "auto" else Path(config.state_dir)
 
 
-async def _serve_http(service: Service, roster: Roster, stop: asyncio.Event) -> None:
+async def _serve_http(web: WebServer, service: Service, roster: Roster, stop: asyncio.Event) -> None:
     """Run the HTTP server until `stop`; then end cameras and server side by side."""
-    server = asyncio.create_task(_run_server(service, roster), name="http server")
+    server = asyncio.create_task(web.run(service, roster), name="http server")
     stopping = asyncio.create_task(stop.wait(), name="signal")
     try:
         await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -171,54 +161,3 @@ async def _serve_http(service: Service, roster: Roster, stop: asyncio.Event) -> 
         await asyncio.wait([server, stopping])
     if not server.cancelled():
         server.result()
-
-
-def _ice_options(config: WebRtcConfig, addresses: tuple[str, ...] | None) -> IceOptions:
-    from stream.webrtc.ice import IceOptions, TurnServer
-
-    turn = None
-    if config.turn is not None:
-        turn = TurnServer(**config.turn.model_dump())
-    return IceOptions(
-        addresses=config.addresses or addresses,
-        ports=config.ports,
-        advertised=config.advertised,
-        stun=config.stun,
-        turn=turn,
-    )
-
-
-async def _run_server(service: Service, roster: Roster) -> None:
-    from stream.http_server import run_server
-    from stream.server import ServerOptions, create_app
-    from stream.webrtc.ice import LOOPBACK
-    from stream.webrtc.sessions import SessionLimits
-
-    config = service.config
-    host = config.server.host
-    here_only = host == "localhost" or host.startswith("127.") or host == "::1"
-    own_names = ("localhost", "127.0.0.1", "[::1]", host) if here_only else None
-    options = ServerOptions(
-        frame_stamp=config.server.frame_stamp,
-        ice=_ice_options(config.server.webrtc, LOOPBACK if here_only else None),
-        limits=SessionLimits(
-            viewers=config.server.webrtc.viewers, publishers=config.server.webrtc.publishers
-        ),
-        origins=config.server.origins,
-        tokens=config.server.tokens,
-        publish_tokens=config.server.publish_tokens,
-        admin_tokens=config.server.admin_tokens,
-        allowed_hosts=config.server.allowed_hosts or own_names,
-    )
-
-    def on_ready(address: str) -> None:
-        print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
-
-    await run_server(
-        create_app(service, options, roster),
-        host=host,
-        port=config.server.port,
-        on_ready=on_ready,
-        stall_timeout_s=config.server.stall_timeout_s,
-        on_cut=service.subscriber_cut,
-    )

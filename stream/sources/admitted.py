@@ -1,25 +1,33 @@
 """A source that asks before it connects.
 
-Owns the order: nothing is opened before `admit` has returned. Does not know what is asked.
+Owns the order: nothing is opened before `Admission.before` has returned. Does not know what is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from stream.sources.base import DropCallback, FrameIterator, IteratedSource, Source
 from stream.types import Frame
 
-Admit = Callable[[], Awaitable[None]]
-"""Raises StreamError where there must be no connection."""
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Both raise StreamError where there must be no connection. `before`: asked before there is one; `peers`: told to
+    which addresses there is one, before anything of what came over it is used.
+    """
+
+    before: Callable[[], Awaitable[None]]
+    peers: Callable[[Sequence[str]], None]
 
 
 class AdmittedSource(IteratedSource):
-    """Another source, whose frames are there only once `admit` has let it. See `Source`."""
+    """Another source, whose frames are there only once its admission has let it. See `Source`."""
 
-    def __init__(self, source: Source, admit: Admit) -> None:
+    def __init__(self, source: Source, admission: Admission) -> None:
         self.camera, self.live = source.camera, source.live
-        self._source, self._admit = source, admit
+        self._source, self._admit = source, admission.before
         self._frames: FrameIterator | None = None
 
     @property

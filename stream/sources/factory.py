@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream.errors import ConfigError
+from stream.sources.admitted import Admission, AdmittedSource
 from stream.sources.base import Source, SourceOptions
 from stream.sources.file import FileSource
 from stream.sources.packets import PacketTap
@@ -19,6 +20,7 @@ def open_source(
     realtime: bool = False,
     tap: PacketTap | None = None,
     doorway: Doorway | None = None,
+    admission: Admission | None = None,
 ) -> Source:
     """The source for an address. Nothing is opened before its `frames` is iterated.
 
@@ -26,7 +28,8 @@ def open_source(
     synthetic:SEED[?level=medium&fps=25&size=640x360&frames=100], or whip: for what comes in by a `doorway`. `realtime`
     plays files and the synthetic camera at their own pace, with each frame stamped when it is due; cameras have no
     other pace.
-    `tap`: where a camera's own encoded pictures go; RTSP cameras and published ones have some.
+    `admission`: what is asked of the host of an RTSP camera, before connecting and after. `tap`: where a camera's own
+    encoded pictures go; RTSP cameras and published ones have some.
 
     Raises ConfigError, naming the address with its password masked, when it is none of these.
     """
@@ -41,4 +44,7 @@ def open_source(
         return PublishedSource(camera, doorway, options or SourceOptions(), tap)
     if address.kind == "file":
         return FileSource(camera, address, realtime=realtime)
-    return LiveSource(camera, address, options or SourceOptions(), tap)
+    if admission is None:
+        return LiveSource(camera, address, options or SourceOptions(), tap)
+    live = LiveSource(camera, address, options or SourceOptions(), tap, admission.peers)
+    return AdmittedSource(live, admission)

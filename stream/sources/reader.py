@@ -14,6 +14,7 @@ import errno
 import json
 import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,11 +33,17 @@ _END_TIMEOUT_S = 1.0
 _SERVER_END_TIMEOUT_S = 5.0
 
 
+_NEEDED = re.compile(r"PATH|HOME|LANG|TZ|TMPDIR|VIRTUAL_ENV|SSL_CERT_(FILE|DIR)|(LC|LD|MALLOC)_.*|PYTHON.*")
+
+
 def _environment() -> dict[str, str]:
-    """Ours, with this package within reach, and without threads of NumPy's: they would not survive a fork."""
+    """What of ours a reader needs, with this package within reach, and without threads of NumPy's: they would not
+    survive a fork. All else stays here: other cameras' passwords and tokens are there for the config.
+    """
+    needed = {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
-    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**needed, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class ForkServer:

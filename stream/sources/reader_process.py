@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ from av.video.frame import PictureType
 from stream.sources.h264 import H264Look
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
 from stream.sources.packet_box import Packet, PacketBox
+from stream.sources.peers import connected_to
 
 LINGER_S = 0.4
 """How long a reader may take to say goodbye to the server once its parent has hung up."""
@@ -116,7 +118,7 @@ class Reader:
             "NONE"  # frame threads hold back as many frames as there are threads
         )
         codec = stream.codec_context.name
-        send_message(self._channel, {"type": "opened", "codec": codec})
+        send_message(self._channel, {"type": "opened", "codec": codec, "peers": connected_to()})
         self._look = H264Look(stream.codec_context.extradata or b"") if codec == "h264" else None
         self._tell_format(codec=codec)
         keyframe_seen = False
@@ -244,6 +246,8 @@ def serve_camera(channel: socket.socket) -> None:
 
 def serve(control: socket.socket) -> None:
     """Fork a reader for every socket that comes in; return when the parent hangs up."""
+    # A reader that crashes leaves no image of its memory, in which its camera's password is.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; readers end when it hangs up
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     av.logging.set_level(None)

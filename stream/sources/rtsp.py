@@ -7,6 +7,7 @@ picture in time, is ended and becomes an error. Does not reconnect: that is the 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -23,18 +24,26 @@ _GRACE_S = 1.0
 
 
 class LiveSource(IteratedSource):
-    """One connection to an RTSP server or a capture device. See `Source`."""
+    """One connection to an RTSP server or a capture device. `check_peers` is told the addresses to which there is one,
+    and raises StreamError where it must not be. See `Source`.
+    """
 
     live = True
 
     def __init__(
-        self, camera: str, address: SourceAddress, options: SourceOptions, tap: PacketTap | None = None
+        self,
+        camera: str,
+        address: SourceAddress,
+        options: SourceOptions,
+        tap: PacketTap | None = None,
+        check_peers: Callable[[Sequence[str]], None] = lambda peers: None,
     ) -> None:
         self.camera = camera
         self.on_drop: DropCallback = ignore_drops
         self._address, self._options = address, options
         self._reader = Reader()
         self._tap = tap or PacketTap()
+        self._check_peers = check_peers
         self._seq = 0
         self._discontinuity = False
         self._started = False
@@ -55,6 +64,7 @@ class LiveSource(IteratedSource):
             while True:
                 message = await self._receive()
                 if message.type == "opened":
+                    self._check_peers(message.fields["peers"])
                     self._limit_s, self._late = self._options.keyframe_timeout_s, Failure("NoPicture")
                 elif message.type == "frame":
                     self._limit_s, self._late = self._options.read_timeout_s, Failure("Stalled")

@@ -46,9 +46,12 @@ def _split_password(url: str) -> tuple[str, str, str] | None:
 
 
 def mask_url(url: str) -> str:
-    """The URL with its password (and secrets in its query) replaced by ***; the user's name is kept."""
+    """The URL with its password (and secrets in its query) replaced by ***; the user's name is kept. What no terminal
+    should be sent, line ends among it, is a question mark.
+    """
     parts = _split_password(url)
     masked = url if parts is None else parts[0] + _HIDDEN + parts[2]
+    masked = "".join(sign if sign.isprintable() else "?" for sign in masked)
     return _SECRET_FIELD.sub(rf"\g<1>{_HIDDEN}", masked)
 
 

@@ -33,7 +33,9 @@ export class SignIn {
         this.#dialog.close();
         this.#onSignedIn();
       } else {
-        wrong.textContent = "The server does not know this token.";
+        wrong.textContent = response.status === 429
+          ? "Too many requests. Try again in a while."
+          : "The server does not know this token.";
         input.select();
       }
     } catch {

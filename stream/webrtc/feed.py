@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.hub import Hub
+from stream.log import about
 from stream.overlay import draw_overlay
 from stream.statistics import CameraStatistics, ViewerKind
 from stream.types import TrackedFrame
@@ -165,7 +166,8 @@ class OverlayFeed:
 
     def _start(self, key: Codec | None, work: Coroutine[Any, Any, None]) -> None:
         name = f"overlay of {self._hub.camera}{f', {key}' if key else ''}"
-        self._tasks[key] = asyncio.create_task(self._guarded(work), name=name)
+        with about(camera=self._hub.camera):
+            self._tasks[key] = asyncio.create_task(self._guarded(work), name=name)
 
     def _cancel(self, key: Codec | None) -> None:
         task = self._tasks.pop(key, None)

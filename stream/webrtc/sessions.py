@@ -16,6 +16,7 @@ from typing import Protocol
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
+from stream.log import about, short
 from stream.pipeline import CameraPipeline
 from stream.webrtc.ice import IceOptions, listen_on
 from stream.webrtc.offer import Direction, OfferError, check_offer
@@ -30,6 +31,10 @@ class UnsupportedError(Exception):
 
 class SessionLimitError(Exception):
     """No more peers are served at the same time."""
+
+
+class ClientLimitError(Exception):
+    """One client has as many sessions as one may have."""
 
 
 class Media(Protocol):
@@ -50,21 +55,32 @@ class Media(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """`viewers`, `publishers`: at the same time, all cameras together; `connect_timeout_s`: from the offer to media."""
+    """`viewers`, `publishers`: at the same time, all cameras together; `of_client`: of them, of one client address, to
+    watch and again to publish; `connect_timeout_s`: from the offer to media.
+    """
 
     viewers: int = 64
     publishers: int = 16
+    of_client: int = 32
     connect_timeout_s: float = 15.0
 
 
 class Session:
     """One peer connection."""
 
-    def __init__(self, camera: str, connection: RTCPeerConnection, media: Media, remote_ufrag: str) -> None:
+    def __init__(
+        self,
+        camera: str,
+        connection: RTCPeerConnection,
+        media: Media,
+        remote_ufrag: str,
+        client: str | None = None,
+    ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.etag = f'"{secrets.token_urlsafe(8)}"'
         """Names the session's one generation of ICE (RFC 9725, section 4.3.1)."""
         self.camera = camera
+        self.client = client
         self.connection = connection
         self.media = media
         self._remote_ufrag = remote_ufrag
@@ -76,7 +92,7 @@ class Session:
 
     def _on_state(self) -> None:
         state = self.connection.connectionState
-        logger.debug("session %s of %s: %s", self.id[:6], self.camera, state)
+        logger.debug("the connection is %s", state)
         if state == "connected":
             self.connected.set()
         elif state in ("failed", "closed"):
@@ -112,13 +128,14 @@ class Sessions:
         media: Callable[[str], Media],
         *,
         most: int,
+        most_of_client: int | None = None,
         connect_timeout_s: float,
         ice: IceOptions,
         peers: str = "viewers",
         direction: Direction = "recvonly",
     ) -> None:
         self._media = media
-        self._most = most
+        self._most, self._most_of_client = most, most_of_client
         self._connect_timeout_s = connect_timeout_s
         self._peers = peers
         self._direction: Direction = direction
@@ -130,18 +147,25 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions) + len(self._opening)
 
-    async def open(self, camera: str, offer: str, media: Media | None = None) -> tuple[Session, str]:
+    async def open(
+        self, camera: str, offer: str, media: Media | None = None, client: str | None = None
+    ) -> tuple[Session, str]:
         """Answer an SDP offer of a camera; returns the session and the SDP answer. `media`: what it carries, where that
-        is not what all carry.
+        is not what all carry. `client`: whose it is, where one may have so many only (`stream.clients.client_of`).
 
-        Raises KeyError (no such camera), SessionLimitError, or OfferError (the offer cannot be answered).
+        Raises KeyError (no such camera), SessionLimitError, ClientLimitError, or OfferError (the offer cannot be
+        answered).
         """
         offer = check_offer(offer, self._direction)
-        if len(self) >= self._most:
-            raise SessionLimitError(f"{self._most} {self._peers} are being served, the limit")
+        self._check_room(client)
         media = media or self._media(camera)
         connection = RTCPeerConnection(self.ice.configuration())
-        session = Session(camera, connection, media, _ufrag(offer))
+        session = Session(camera, connection, media, _ufrag(offer), client)
+        with about(camera=camera, session=short(session.id)):
+            return session, await self._begin(session, offer)
+
+    async def _begin(self, session: Session, offer: str) -> str:
+        """Answer the offer, and see to it that the session ends."""
         self._opening.add(session)
         try:
             answer = await self._negotiate(session, offer)
@@ -149,9 +173,19 @@ class Sessions:
             self._opening.discard(session)
         self._sessions[session.id] = session
         self._watchers[session.id] = asyncio.create_task(
-            self._watch(session), name=f"{self._peers} of {camera}"
+            self._watch(session), name=f"{self._peers} of {session.camera}"
         )
-        return session, answer
+        logger.info("one of the %s of camera %s began", self._peers, session.camera)
+        return answer
+
+    def _check_room(self, client: str | None) -> None:
+        if len(self) >= self._most:
+            raise SessionLimitError(f"{self._most} {self._peers} are being served, the limit")
+        if client is None or self._most_of_client is None:
+            return
+        mine = sum(each.client == client for each in (*self._sessions.values(), *self._opening))
+        if mine >= self._most_of_client:
+            raise ClientLimitError(f"{mine} {self._peers} of this client are being served, the limit")
 
     def find(self, camera: str, session_id: str) -> Session | None:
         """A session of a camera; None when there is none of that name."""
@@ -208,6 +242,8 @@ class Sessions:
             await session.close()
             self._sessions.pop(session.id, None)
             self._watchers.pop(session.id, None)
+            connected = "left" if session.connected.is_set() else "never connected"
+            logger.info("one of the %s of camera %s %s", self._peers, session.camera, connected)
 
 
 async def _any_of(first: asyncio.Event, second: asyncio.Event, timeout_s: float) -> bool:

@@ -13,8 +13,9 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response, status
 from fastapi.params import Depends
 
+from stream.clients import client_of
 from stream.webrtc.offer import MAX_OFFER_BYTES, OfferError, UnsupportedOfferError
-from stream.webrtc.sessions import Session, SessionLimitError, Sessions, UnsupportedError
+from stream.webrtc.sessions import ClientLimitError, Session, SessionLimitError, Sessions, UnsupportedError
 from stream.webrtc.trickle import MAX_FRAGMENT_BYTES, FragmentError, parse_fragment
 
 SDP = "application/sdp"
@@ -36,6 +37,7 @@ START_RESPONSES: Responses = {
     404: {"description": "No such camera."},
     413: {"description": "The offer is too large."},
     415: {"description": "The body is not application/sdp."},
+    429: {"description": "As many peers as one client may have are being served; see Retry-After."},
     503: {"description": "As many peers as are allowed are being served; see Retry-After."},
 }
 _TRICKLE_RESPONSES: Responses = {
@@ -48,7 +50,8 @@ _TRICKLE_RESPONSES: Responses = {
     422: {"description": "The fragment asks for what is not supported: an ICE restart."},
     428: {"description": "If-Match is missing."},
 }
-_NO_SESSION: Responses = {404: {"description": "No such session, or it has ended already."}}
+_DENIED: Responses = {code: START_RESPONSES[code] for code in (401, 403)}
+_NO_SESSION: Responses = _DENIED | {404: {"description": "No such session, or it has ended already."}}
 
 
 def body_of(media_type: str) -> dict[str, Any]:
@@ -76,7 +79,7 @@ async def answer_offer(
     """Begin a session with the offer in the request's body; the answer to the POST. `begin`: how, where the session
     does not carry what all do.
     """
-    begin = begin or partial(sessions.open, camera)
+    begin = begin or partial(sessions.open, camera, client=client_of(request))
     offer = await _read(request, SDP, MAX_OFFER_BYTES)
     try:
         session, answer = await begin(offer)
@@ -84,6 +87,8 @@ async def answer_offer(
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
     except OfferError as error:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, str(error)) from error
+    except ClientLimitError as error:
+        raise HTTPException(status.HTTP_429_TOO_MANY_REQUESTS, str(error), RETRY_AFTER) from error
     except SessionLimitError as error:
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, str(error), RETRY_AFTER) from error
     headers = {"Location": f"{prefix}/{camera}/sessions/{session.id}", "ETag": session.etag}
@@ -113,7 +118,7 @@ def add_session(router: APIRouter, sessions: Sessions, allowed: Sequence[Depends
         dependencies=allowed,
         status_code=204,
         response_class=Response,
-        responses=_TRICKLE_RESPONSES,
+        responses=_DENIED | _TRICKLE_RESPONSES,
         openapi_extra=body_of(FRAGMENT),
     )
     async def trickle(camera: str, session: str, request: Request) -> Response:

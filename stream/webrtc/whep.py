@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 from fastapi.params import Depends
 
+from stream.clients import client_of
 from stream.webrtc.feeds import OverlayFeeds
 from stream.webrtc.sessions import Session, Sessions
 from stream.webrtc.signalling import (
@@ -57,9 +58,10 @@ def whep_router(feeds: OverlayFeeds, sessions: Sessions, may_watch: Sequence[Dep
     ) -> Response:
         async def begin_as_data(offer: str) -> tuple[Session, str]:
             viewing, narrowed = viewing_as_data(feeds, camera, offer)
+            client = client_of(request)
             if narrowed is None:
-                return await sessions.open(camera, offer, viewing)
-            session, answer = await sessions.open(camera, narrowed.offer, viewing)
+                return await sessions.open(camera, offer, viewing, client)
+            session, answer = await sessions.open(camera, narrowed.offer, viewing, client)
             return session, narrowed.answer(answer)
 
         _require_picture(feeds, camera)

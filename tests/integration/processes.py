@@ -49,19 +49,22 @@ def write_config(folder: Path, cameras: dict[str, str], **sections: Any) -> Path
 class ServeProcess:
     """`syncvis-online serve CONFIG` in a process of its own; `address` is what it prints once it listens."""
 
-    def __init__(self, config: Path) -> None:
-        self._config = config
+    def __init__(self, config: Path, *arguments: str) -> None:
+        self._config, self._arguments = config, arguments
         self._errors = config.with_suffix(".stderr")
         self.address = ""
 
     def __enter__(self) -> Self:
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [*COMMAND, "serve", str(self._config)], stdout=subprocess.PIPE, stderr=errors, text=True
+                [*COMMAND, "serve", str(self._config), *self._arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        found = re.search(r"http://\S+", line)
+        found = re.search(r"https?://\S+", line)
         assert found is not None, f"the server did not start: {line}{self.errors()}"
         self.address = found.group().rstrip("/")
         return self

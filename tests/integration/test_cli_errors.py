@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,18 +14,9 @@ from stream.cli import EXIT_FAILED, EXIT_USAGE, main
 from tests.integration.processes import COMMAND, write_checkpoint, write_config
 from tests.support.rtsp_server import RtspServer, index_frames
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("logging_as_before")]
 
 PASSWORD = "hunter2"
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """`main` sets up the logging of a process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="module")

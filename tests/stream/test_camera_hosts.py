@@ -12,7 +12,9 @@ from stream.camera_hosts import CameraHosts
 from stream.errors import ConfigError, SourceForbidden, SourceUnavailable
 
 HERE = ["127.0.0.0/8", "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"]
-HERE_6 = ["::1/128", "::/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128"]
+CLOUDS = ["100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"]
+HERE_6 = ["::1/128", "::/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128", "64:ff9b:1::/48", "2001::/32"]
+WRAPPED = ["", "::ffff:0:0", "64:ff9b::", "2002::", "::", "::ffff:0:0:0"]
 
 
 async def nothing(host: str) -> list[str]:
@@ -39,7 +41,7 @@ async def allowed(hosts: CameraHosts, url: str) -> bool:
     return True
 
 
-@given(inside(HERE), st.sampled_from(["", "::ffff:0:0", "64:ff9b::", "2002::"]), st.booleans())
+@given(inside(HERE + CLOUDS), st.sampled_from(WRAPPED), st.booleans())
 async def test_this_machine_and_its_link_are_refused_however_they_are_written(
     address: ipaddress.IPv4Address, wrapped: str, after_another: bool
 ) -> None:

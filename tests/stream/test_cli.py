@@ -12,8 +12,9 @@ from stream.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, build_parser, 
 from stream.commands import serve, track
 from stream.config import ServeConfig, parse_config
 from stream.errors import ConfigError, ModelError, SourceUnavailable
+from stream.tokens import hashed
 
-COMMANDS = ("demo", "serve", "track", "train", "eval")
+COMMANDS = ("demo", "serve", "token", "track", "train", "eval")
 
 
 def test_help_needs_neither_torch_nor_a_decoder() -> None:
@@ -121,3 +122,27 @@ def test_numbers_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit):
             parser.parse_args(["track", "synthetic:1", f"--threads={value}"])
     assert len(capsys.readouterr().err.splitlines()) == 10
+
+
+def test_the_demo_s_camera_can_come_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So `make demo` hands it on: what is in arguments, a list of processes shows."""
+    monkeypatch.setenv("SYNCVIS_CAMERA", "rtsp://me:hunter2@cam/1")
+    config = served_config(["demo"], monkeypatch)
+    assert [camera.url for camera in config.cameras.values()] == ["rtsp://me:hunter2@cam/1"]
+
+
+def test_a_demo_on_the_network_makes_a_token_unless_it_is_open(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = served_config(["demo", "--host", "0.0.0.0"], monkeypatch)
+    token = capsys.readouterr().out.rsplit(" ", 1)[1].strip()
+    assert config.server.tokens == (hashed(token),)
+    config = served_config(["demo", "--host", "0.0.0.0", "--open"], monkeypatch)
+    assert (config.server.tokens, config.server.open) == ((), True)
+    assert served_config(["demo"], monkeypatch).server.tokens == ()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_command_line_decides_how_it_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert served_config(["serve", "demo", "--log-format", "json"], monkeypatch).log.format == "json"
+    assert served_config(["serve", "demo"], monkeypatch).log.format == "text"

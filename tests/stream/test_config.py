@@ -129,6 +129,7 @@ def test_the_example_shows_every_key_with_its_default() -> None:
         (shown["pipeline"], parsed.pipeline),
         (shown["server"], parsed.server),
         (shown["server"]["webrtc"], parsed.server.webrtc),
+        (shown["server"]["limits"], parsed.server.limits),
         (shown["log"], parsed.log),
     ]
     for keys, section in sections:

@@ -149,7 +149,7 @@ async def test_a_client_that_stops_reading_is_cut_counted_and_delays_nobody(serv
         (PATH, {"Authorization": "Bearer 0123456789abcdee"}, 401),
         (PATH, {}, 401),
         (PATH, {"Authorization": "Bearer 0123456789abcdef", "Origin": "http://elsewhere.example"}, 403),
-        (f"{PATH}?size=huge", {"Authorization": "Bearer 0123456789abcdef"}, 403),
+        (f"{PATH}?size=huge", {"Authorization": "Bearer 0123456789abcdef"}, 422),
     ],
 )
 async def test_who_may_not_watch_or_asks_for_what_is_not_there_is_refused(

@@ -15,7 +15,7 @@ import numpy as np
 
 from stream.app import Service
 from stream.config import parse_config
-from stream.http_server import ViewerServer
+from stream.http_server import HttpOptions, ViewerServer
 from stream.types import TrackedFrame
 from syncvis_online.types import Mask, Track, box_of_mask, encode_mask
 from tests.stream.frames import SquareEngine
@@ -96,7 +96,7 @@ async def publishing(
 async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[tuple[ViewerServer, str]]:
     """The application on loopback, as `serve` runs it; gives the server and its address. Port 0: any free."""
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    server = ViewerServer.create(app, port=port, on_ready=address.set_result, **options)
+    server = ViewerServer.create(app, port=port, on_ready=address.set_result, options=HttpOptions(**options))
     task = asyncio.create_task(server.serve())
     try:
         yield server, (await address).rstrip("/")

@@ -1,0 +1,87 @@
+"""The HTTP server of `serve`: what a config says of it, as what serves it takes it.
+
+Owns the translation, and the certificate. Does not own the service.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream.app import Service
+from stream.clients import ClientLimits, Connections
+from stream.cookie_key import load_cookie_key
+from stream.http_server import HttpOptions, run_server
+from stream.listening import is_loopback, load_certificate, tls_context
+from stream.roster import Roster
+from stream.server import ServerOptions, create_app
+from stream.server_config import ServerConfig, WebRtcConfig
+from stream.webrtc.ice import LOOPBACK, IceOptions, TurnServer
+from stream.webrtc.sessions import SessionLimits
+
+
+class WebServer:
+    """`state_dir`: where the key of cookies is kept; None: it ends with the process. Raises ConfigError."""
+
+    def __init__(self, config: ServerConfig, state_dir: Path | None) -> None:
+        self._config = config
+        self._tls = None if config.tls is None else tls_context(config.tls)
+        keep = state_dir is not None and config.tokens
+        self._cookie_key = load_cookie_key(state_dir) if state_dir is not None and keep else None
+
+    def renew_certificate(self) -> None:
+        """Serve those who connect from now on with the certificate that is in its files now. Raises ConfigError, and
+        nothing has changed.
+        """
+        if self._tls is not None and self._config.tls is not None:
+            load_certificate(self._tls, self._config.tls)
+
+    async def run(self, service: Service, roster: Roster) -> None:
+        """Serve until a signal ends it. Raises ConfigError when the address cannot be bound."""
+        config = self._config
+
+        def on_ready(address: str) -> None:
+            print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
+
+        http = HttpOptions(
+            tls=self._tls,
+            proxies=config.proxies,
+            stall_timeout_s=config.stall_timeout_s,
+            on_cut=service.subscriber_cut,
+            request_timeout_s=config.limits.request_timeout_s,
+            connections=Connections(config.limits.connections, ("127.0.0.0/8", "::1", *config.proxies)),
+            on_refuse=service.request_refused,
+        )
+        app = create_app(service, self._options(), roster)
+        await run_server(app, host=config.host, port=config.port, on_ready=on_ready, options=http)
+
+    def _options(self) -> ServerOptions:
+        config, limits = self._config, self._config.limits
+        here_only = is_loopback(config.host)
+        own_names = ("localhost", "127.0.0.1", "[::1]", config.host) if here_only else None
+        return ServerOptions(
+            frame_stamp=config.frame_stamp,
+            ice=_ice_options(config.webrtc, LOOPBACK if here_only else None),
+            limits=SessionLimits(
+                viewers=config.webrtc.viewers,
+                publishers=config.webrtc.publishers,
+                of_client=limits.sessions,
+            ),
+            origins=config.origins,
+            tokens=config.tokens,
+            publish_tokens=config.publish_tokens,
+            admin_tokens=config.admin_tokens,
+            allowed_hosts=config.allowed_hosts or own_names,
+            cookie_key=self._cookie_key,
+            clients=ClientLimits(limits.requests_per_s, limits.burst, limits.connections),
+        )
+
+
+def _ice_options(config: WebRtcConfig, addresses: tuple[str, ...] | None) -> IceOptions:
+    turn = None if config.turn is None else TurnServer(**config.turn.model_dump())
+    return IceOptions(
+        addresses=config.addresses or addresses,
+        ports=config.ports,
+        advertised=config.advertised,
+        stun=config.stun,
+        turn=turn,
+    )
