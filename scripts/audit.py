@@ -13,12 +13,19 @@ import sys
 from typing import Any
 
 
+LIMIT_S = 180
+"""For all packages together: a network that swallows what is asked must not hold up a build."""
+
+
 def asked(pins: str) -> list[dict[str, Any]] | None:
     """What pip-audit found of each package; None where it could not be run to its end."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", pins, "--no-deps", "--disable-pip"]
-    done = subprocess.run(
-        [*command, "--format", "json", "--timeout", "10"], capture_output=True, text=True, check=False
-    )
+    command += ["--format", "json", "--timeout", "10"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        print(f"audit: no answer within {LIMIT_S} s", file=sys.stderr)
+        return None
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
