@@ -12,7 +12,6 @@ import subprocess
 import sys
 from typing import Any
 
-
 LIMIT_S = 180
 """For all packages together: a network that swallows what is asked must not hold up a build."""
 
