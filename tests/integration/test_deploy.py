@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from stream.config import ServeConfig, parse_config
+from stream.errors import ConfigError
 from tests.integration.processes import ServeProcess
 
 pytestmark = pytest.mark.integration
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.integration
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BIN = Path(sys.executable).parent
 MANIFESTS = DEPLOY / "kubernetes/base/syncvis-online.yaml"
+SECRET = DEPLOY / "kubernetes/secret.example.yaml"
 DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
 SECRETS = {"SYNCVIS_TOKEN": "0123456789abcdef0123456789abcdef", "SYNCVIS_ADDRESS": "192.0.2.5"}
 SECRETS |= {"VIEW_TOKEN": SECRETS["SYNCVIS_TOKEN"], "NODE_ADDRESS": "192.0.2.6", "CAMERA_PASSWORD": "x"}
@@ -53,7 +55,7 @@ def test_the_linter_has_nothing_to_say_about_the_images(name: str) -> None:
 
 def test_compose_kubernetes_and_systemd_read_what_is_theirs(tmp_path: Path) -> None:
     run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yml")
-    run(BIN / "kubernetes-validate", "--strict", MANIFESTS)
+    run(BIN / "kubernetes-validate", "--strict", MANIFESTS, SECRET)
     unit = (DEPLOY / "systemd/syncvis-online.service").read_text()
     program = "/opt/syncvis-online/bin/syncvis-online"
     assert unit.count(f"ExecStart={program} serve ") == 1
@@ -88,14 +90,76 @@ def test_secrets_and_folders_are_those_that_the_pod_has() -> None:
     assert set(re.findall(r"\$\{(\w+)\}", text)) == set(given)
     assert config_of(text).state_dir in {each["mountPath"] for each in container["volumeMounts"]}
     keys = {value["secretKeyRef"]["key"] for value in given.values() if "secretKeyRef" in value}
-    assert keys == set(manifest("Secret")["stringData"])
+    example = yaml.safe_load(SECRET.read_text())
+    assert keys == set(example["stringData"])
+    names = {value["secretKeyRef"]["name"] for value in given.values() if "secretKeyRef" in value}
+    assert names == {example["metadata"]["name"]}
     compose = yaml.safe_load((DEPLOY / "compose.yml").read_text())["services"]["syncvis-online"]
     needed = set(re.findall(r"\$\{(\w+)\}", "".join(without_comments(DEPLOY / "compose/config.yaml"))))
     assert needed == set(compose["environment"])
 
 
+def test_no_server_starts_with_the_token_of_the_example() -> None:
+    token = yaml.safe_load(SECRET.read_text())["stringData"]["view-token"]
+    text = manifest("ConfigMap")["data"]["config.yaml"]
+    assert len(config_of(text).server.tokens) == 1
+    with pytest.raises(ConfigError, match=r"server\.tokens"):
+        config_of(text.replace("${VIEW_TOKEN}", token))
+
+
+def test_the_gpu_is_added_to_a_pod_that_kubernetes_still_accepts(tmp_path: Path) -> None:
+    (patch,) = yaml.safe_load((DEPLOY / "kubernetes/gpu/kustomization.yaml").read_text())["patches"]
+    pod = manifest("StatefulSet")
+    assert (patch["target"]["kind"], patch["target"]["name"]) == (pod["kind"], pod["metadata"]["name"])
+    (change,) = yaml.safe_load(patch["patch"])
+    assert change["op"] == "add"
+    *parents, last = (key.replace("~1", "/") for key in change["path"].split("/")[1:])
+    place: Any = pod
+    for key in parents:
+        place = place[int(key) if isinstance(place, list) else key]
+    place[last] = change["value"]
+    (tmp_path / "gpu.yaml").write_text(yaml.safe_dump(pod))
+    run(BIN / "kubernetes-validate", "--strict", tmp_path / "gpu.yaml")
+    (container,) = pod["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"].keys() == {"memory", "nvidia.com/gpu"}
+
+
+def test_the_pod_has_time_to_end() -> None:
+    """The pause before the signal, and the 3 s after it."""
+    pod = manifest("StatefulSet")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    name, pause_s = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert name == "sleep"
+    assert pod["terminationGracePeriodSeconds"] >= int(pause_s) + 2 * 3
+
+
 def without_comments(path: Path) -> list[str]:
     return [line.partition("#")[0] for line in path.read_text().splitlines(keepends=True)]
+
+
+def test_prometheus_and_grafana_of_compose_find_what_they_are_told_of(tmp_path: Path) -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yml").read_text())["services"]
+
+    def mounts(service: str) -> dict[str, Path]:
+        pairs = [each.split(":") for each in services[service]["volumes"]]
+        return {inside: DEPLOY / outside for outside, inside, *_ in pairs if outside.startswith("./")}
+
+    given = mounts("prometheus")
+    text = given["/etc/prometheus/prometheus.yml"].read_text()
+    (rules,) = yaml.safe_load(text)["rule_files"]
+    # As in the container, but for where its folders are.
+    (tmp_path / "prometheus.yml").write_text(text.replace(rules, str(given[rules])))
+    run("promtool", "check", "config", tmp_path / "prometheus.yml")
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"syncvis-online:{compose_config().server.port}"]}]
+    assert f'up{{job="{job["job_name"]}"}}' in given[rules].read_text()
+
+    given = mounts("grafana")
+    (source,) = (given["/etc/grafana/provisioning"] / "datasources").glob("*.yml")
+    assert yaml.safe_load(source.read_text())["datasources"][0]["url"] == "http://prometheus:9090"
+    (provider,) = (given["/etc/grafana/provisioning"] / "dashboards").glob("*.yml")
+    (folder,) = yaml.safe_load(provider.read_text())["providers"]
+    assert list(given[folder["options"]["path"]].glob("*.json"))
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
