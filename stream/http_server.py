@@ -5,6 +5,7 @@ Owns the process's sockets. Does not know what is served: any ASGI application w
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -55,9 +56,14 @@ class HttpOptions:
 class ViewerServer(uvicorn.Server):
     """A server that says when it listens, and where, and returns when it was told to end."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[str], None] | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> None:
         super().__init__(config)
-        self._on_ready = on_ready
+        self._on_ready, self._stop = on_ready, stop
 
     @classmethod
     def create(
@@ -68,6 +74,7 @@ class ViewerServer(uvicorn.Server):
         port: int = 8080,
         on_ready: Callable[[str], None] | None = None,
         options: HttpOptions | None = None,
+        stop: asyncio.Event | None = None,
     ) -> ViewerServer:
         """A server for an ASGI application; arguments as those of `run_server`."""
         options = options or HttpOptions()
@@ -92,17 +99,17 @@ class ViewerServer(uvicorn.Server):
         config.stall_timeout_s, config.on_cut = options.stall_timeout_s, options.on_cut
         config.request_timeout_s, config.connections = options.request_timeout_s, options.connections
         config.on_refuse = options.on_refuse
-        return cls(config, on_ready)
+        return cls(config, on_ready, stop)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but a signal only ends the server: what comes after it, cameras for one, still has to
-        be closed, and a signal that is raised again would end the process before."""
-        with super().capture_signals():
-            try:
-                yield
-            finally:
-                self._captured_signals.clear()
+        """None: uvicorn's would end the server at once, before those who ask /healthz could learn of it. Who runs the
+        server hears the signals, and sets `stop`."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end."""
+        return await super().on_tick(counter) or (self._stop is not None and self._stop.is_set())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then tell."""
@@ -120,19 +127,21 @@ async def run_server(
     port: int = 8080,
     on_ready: Callable[[str], None] | None = None,
     options: HttpOptions | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve an ASGI application until SIGINT or SIGTERM, then end within about two seconds.
+    """Serve an ASGI application until `stop` is set, then end within about two seconds.
 
     Args:
         app: as `stream.server.create_app` makes it.
         host, port: where to listen; port 0 takes any free one.
         on_ready: called once with the address to open, e.g. "http://127.0.0.1:8080/".
         options: how connections are served.
+        stop: None: the server runs until its task is cancelled.
 
     Raises ConfigError, in one line, when the address cannot be bound.
     """
     with _listen(host, port) as listener:
-        server = ViewerServer.create(app, host=host, port=port, on_ready=on_ready, options=options)
+        server = ViewerServer.create(app, host=host, port=port, on_ready=on_ready, options=options, stop=stop)
         await server.serve([listener])
 
 

@@ -134,6 +134,8 @@ class ServerConfig(Section):
     the token or its hash, from `syncvis-online token`. `tls`: the certificate for HTTPS; left out, HTTP.
     `proxies`: addresses and networks of proxies, which say in X-Forwarded-For for whom they ask.
     `stall_timeout_s`: a client that takes nothing for so long, while its buffers are full, is cut.
+    `drain_s`: so long after a signal to end the server still listens, says in /healthz that it is about to end, and
+    takes no more WebRTC sessions: the time that a load balancer needs to send people elsewhere.
     `publish_tokens`: who shows one of those may publish cameras (`whip:`), which nobody may without.
     `admin_tokens`: who shows one of those may add, change and remove cameras, which nobody may without; `camera_hosts`:
     where cameras may be that are added so: names, .domains, addresses, networks; left out, anywhere but on this machine
@@ -151,6 +153,7 @@ class ServerConfig(Section):
     limits: LimitsConfig = LimitsConfig()
     proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
     stall_timeout_s: Seconds = 5.0
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     publish_tokens: tuple[Token, ...] = Field(default=(), repr=False)
     admin_tokens: tuple[Token, ...] = Field(default=(), repr=False)
     camera_hosts: tuple[HostRule, ...] | None = None

@@ -85,10 +85,12 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.roster import Roster
     from stream.sources import cool_down, warm_up
 
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     told_s: list[float] = []
 
     def tell() -> None:
+        if stop.is_set():
+            hurry.set()
         told_s.append(time.monotonic())
         stop.set()
 
@@ -114,7 +116,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
                     reloading(roster := Roster(service, store), config, load, web.renew_certificate),
                 ):
                     await roster.restore()
-                    await _serve_http(web, service, roster, stop)
+                    await _serve_http(web, service, roster, stop, hurry)
         finally:
             await asyncio.to_thread(cool_down)
             ledger.close()
@@ -146,13 +148,19 @@ def _state_dir(config: ServeConfig) -> Path | None:
     return default_state_dir() if config.state_dir == "auto" else Path(config.state_dir)
 
 
-async def _serve_http(web: WebServer, service: Service, roster: Roster, stop: asyncio.Event) -> None:
-    """Run the HTTP server until `stop`; then end cameras and server side by side."""
+async def _serve_http(
+    web: WebServer, service: Service, roster: Roster, stop: asyncio.Event, hurry: asyncio.Event
+) -> None:
+    """Run the HTTP server until `stop`; let it drain, less long where `hurry` is set; then end cameras and server side
+    by side.
+    """
     server = asyncio.create_task(web.run(service, roster), name="http server")
     stopping = asyncio.create_task(stop.wait(), name="signal")
     try:
         await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
-        # uvicorn has seen the signal too. Ending the hubs ends the WebSockets that it waits for.
+        if stop.is_set():
+            await web.drain(hurry)
+        # Ending the hubs ends the WebSockets that the server waits for.
         await service.close()
         await asyncio.wait([server], timeout=SERVER_TIMEOUT_S)
     finally:

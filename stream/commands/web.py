@@ -5,7 +5,12 @@ Owns the translation, and the certificate. Does not own the service.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from pathlib import Path
+
+from fastapi import FastAPI
 
 from stream.app import Service
 from stream.clients import ClientLimits, Connections
@@ -18,12 +23,16 @@ from stream.server_config import ServerConfig, WebRtcConfig
 from stream.webrtc.ice import LOOPBACK, IceOptions, TurnServer
 from stream.webrtc.sessions import SessionLimits
 
+_log = logging.getLogger(__name__)
+
 
 class WebServer:
     """`state_dir`: where the key of cookies is kept; None: it ends with the process. Raises ConfigError."""
 
     def __init__(self, config: ServerConfig, state_dir: Path | None) -> None:
         self._config = config
+        self._stop = asyncio.Event()
+        self._app: FastAPI | None = None
         self._tls = None if config.tls is None else tls_context(config.tls)
         keep = state_dir is not None and config.tokens
         self._cookie_key = load_cookie_key(state_dir) if state_dir is not None and keep else None
@@ -36,7 +45,7 @@ class WebServer:
             load_certificate(self._tls, self._config.tls)
 
     async def run(self, service: Service, roster: Roster) -> None:
-        """Serve until a signal ends it. Raises ConfigError when the address cannot be bound."""
+        """Serve until `drain` has come to its end. Raises ConfigError when the address cannot be bound."""
         config = self._config
 
         def on_ready(address: str) -> None:
@@ -51,8 +60,23 @@ class WebServer:
             connections=Connections(config.limits.connections, ("127.0.0.0/8", "::1", *config.proxies)),
             on_refuse=service.request_refused,
         )
-        app = create_app(service, self._options(), roster)
-        await run_server(app, host=config.host, port=config.port, on_ready=on_ready, options=http)
+        app = self._app = create_app(service, self._options(), roster)
+        await run_server(
+            app, host=config.host, port=config.port, on_ready=on_ready, options=http, stop=self._stop
+        )
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Say in /healthz that the end is near and take no more WebRTC sessions, for `drain_s` or until `hurry` is
+        set; then tell `run` to end.
+        """
+        if self._app is not None:
+            self._app.state.closing = True
+        drain_s = self._config.drain_s
+        if drain_s:
+            _log.info("no more sessions; all ends in %g s, or at the next signal", drain_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), drain_s)
+        self._stop.set()
 
     def _options(self) -> ServerOptions:
         config, limits = self._config, self._config.limits

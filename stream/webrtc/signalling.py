@@ -38,7 +38,9 @@ START_RESPONSES: Responses = {
     413: {"description": "The offer is too large."},
     415: {"description": "The body is not application/sdp."},
     429: {"description": "As many peers as one client may have are being served; see Retry-After."},
-    503: {"description": "As many peers as are allowed are being served; see Retry-After."},
+    503: {
+        "description": "As many peers as are allowed are served, or the server is about to end; see Retry-After."
+    },
 }
 _TRICKLE_RESPONSES: Responses = {
     204: {"description": "The candidates are taken."},
@@ -79,6 +81,10 @@ async def answer_offer(
     """Begin a session with the offer in the request's body; the answer to the POST. `begin`: how, where the session
     does not carry what all do.
     """
+    if request.app.state.closing:
+        raise HTTPException(
+            status.HTTP_503_SERVICE_UNAVAILABLE, "the server is about to end: try again", RETRY_AFTER
+        )
     begin = begin or partial(sessions.open, camera, client=client_of(request))
     offer = await _read(request, SDP, MAX_OFFER_BYTES)
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,16 +39,18 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
+async def post_offer(http: httpx.AsyncClient, camera: str, peer: RTCPeerConnection) -> httpx.Response:
+    """What the server says to a viewer's offer."""
+    sdp = peer.localDescription.sdp
+    return await http.post(f"/whep/{camera}", content=sdp, headers={"Content-Type": "application/sdp"})
+
+
 async def watch_whep(http: httpx.AsyncClient, camera: str) -> RTCPeerConnection:
     """A WebRTC viewer that has received a picture."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     receiver = peer.addTransceiver("video", direction="recvonly").receiver
     await peer.setLocalDescription(await peer.createOffer())
-    answer = await http.post(
-        f"/whep/{camera}",
-        content=peer.localDescription.sdp,
-        headers={"Content-Type": "application/sdp"},
-    )
+    answer = await post_offer(http, camera, peer)
     assert answer.status_code == 201, answer.text
     await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
     await receiver.track.recv()
@@ -82,3 +86,43 @@ async def test_a_signal_ends_it_in_time_with_viewers_connected(
     assert not [child for child in descendants if is_running(child)]
     assert "Traceback" not in server.errors()
     assert "hunter2" not in server.errors()
+
+
+async def until_health_is(http: httpx.AsyncClient, status: int) -> None:
+    """Each time on a connection of its own, as a probe asks."""
+    deadline = time.monotonic() + 60
+    while (await http.get("/healthz", headers={"Connection": "close"})).status_code != status:
+        assert time.monotonic() < deadline
+
+
+async def test_while_it_drains_viewers_stay_and_new_ones_are_sent_away_until_a_second_signal(
+    tmp_path: Path, rtsp_url: str
+) -> None:
+    config = write_config(tmp_path, {"yard": rtsp_url}, server={"port": 0, "drain_s": 3600})
+    with ServeProcess(config) as server:
+        socket_address = server.address.replace("http", "ws") + "/ws/cameras/yard/tracks"
+        async with (
+            httpx.AsyncClient(base_url=server.address) as http,
+            websockets.connect(socket_address) as ws,
+        ):
+            await ws.recv()
+            peer = await watch_whep(http, "yard")
+            psutil.Process(server.pid).send_signal(signal.SIGTERM)
+            await until_health_is(http, 503)
+            refused = await post_offer(http, "yard", peer)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+            refused_at_s = time.time()
+            while json.loads(await ws.recv())["captured_at_s"] < refused_at_s:
+                pass
+            assert peer.connectionState == "connected"
+            code, _ = await asyncio.to_thread(server.end, signal.SIGTERM)
+            assert code == 0, server.errors()
+            await peer.close()
+
+
+async def test_draining_comes_to_its_end(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"street": "synthetic:7"}, server={"port": 0, "drain_s": 1})
+    with ServeProcess(config) as server:
+        code, took_s = await asyncio.to_thread(server.end, signal.SIGTERM)
+        assert code == 0, server.errors()
+        assert took_s >= 1
