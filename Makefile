@@ -14,9 +14,9 @@ demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user
 	@$(BIN)/syncvis-online demo --port $(PORT)
 
 test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
-# Those of the model only compute: one process for each core. The others start servers and browsers, one after the other.
-	$(BIN)/python -m pytest --numprocesses 2 tests/syncvis_online
-	$(BIN)/python -m pytest --ignore tests/syncvis_online
+# Those that compute or talk within one process: two at a time. The others start servers and browsers, one after the other.
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/syncvis_online tests/stream
+	$(BIN)/python -m pytest tests/integration tests/browser
 
 check: setup-dev ## Lint, format, types
 	$(BIN)/ruff check .
