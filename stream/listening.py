@@ -57,8 +57,10 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
         except OSError as error:
             raise ConfigError(f"server.tls.{key} {path}: {error.strerror or error}") from error
     try:
-        # An empty password: a key that is encrypted is an error, not a question on the terminal.
-        context.load_cert_chain(tls.certificate, tls.key, password="")
+        # An empty password: a key that is encrypted is an error, not a question on the terminal. First into a context
+        # that nobody uses: a certificate whose key is another's would stay without one.
+        for each in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            each.load_cert_chain(tls.certificate, tls.key, password="")
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None)
         fault = (

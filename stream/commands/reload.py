@@ -59,7 +59,7 @@ async def _reload_when(
             continue
         await roster.reload(found)
         try:
-            await asyncio.to_thread(renew)
+            renew()  # here, where handshakes are made: none may begin between a new certificate and its key
         except ConfigError as error:
             _log.error("the certificate was not loaded again: %s", error)
         if others := changed_keys(config, found):
