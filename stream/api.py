@@ -75,6 +75,11 @@ class CameraReport(BaseModel):
     flags: tuple[str, ...] = Field(
         default=(), description='of its newest frame, e.g. "stale" while the picture is frozen'
     )
+    pace: Literal["normal", "widened", "skipping"] = Field(
+        default="normal",
+        description="the worst of the last seconds: every frame answered; every frame, but more of them at a time, "
+        "as they come faster than the model answers; or only the newest (docs/overload.md)",
+    )
 
 
 class Health(BaseModel):

@@ -97,7 +97,8 @@ class CameraConfig(SourceOptions):
     shares of the picture; a track that lies more than half inside them is not told of, neither drawn nor sent.
     `zones` and `lines`: by name, what is counted and told as events. `blur`: classes that are made unrecognisable in
     every picture that leaves the service. `fps`: the most pictures a second that are looked at; null: all. `crop`: the
-    part of the picture that there is for all that follows: left, top, right, bottom.
+    part of the picture that there is for all that follows: left, top, right, bottom. `priority`: where frames come
+    faster than the model answers, cameras with a higher one go first, and the others have a turn about once a second.
     """
 
     url: str = Field(min_length=1, repr=False)
@@ -110,6 +111,7 @@ class CameraConfig(SourceOptions):
     zones: dict[Name, ZoneConfig] = Field(default_factory=dict, max_length=MOST_REGIONS)
     lines: dict[Name, LineConfig] = Field(default_factory=dict, max_length=MOST_REGIONS)
     blur: tuple[str, ...] = ()
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
 
     @property
     def as_sent(self) -> bool:

@@ -43,7 +43,7 @@ WAITING = "waiting for publisher"
 CLOSE_TIMEOUT_S = 1.0
 """What cameras get to end by themselves before they are cancelled."""
 
-SCENE_KEYS = {"labels", "min_score", "ignore", "zones", "lines", "blur"}
+LIVE_KEYS = {"labels", "min_score", "ignore", "zones", "lines", "blur", "priority"}
 """Settings that a running camera takes over."""
 
 
@@ -132,6 +132,7 @@ class Cameras(Mapping[str, CameraPipeline]):
         for line in running.settings.lines.keys() - settings.lines.keys():
             statistics.remove_line(line)
         running.pipeline.scene.reconfigure(settings)
+        running.pipeline.priority = settings.priority
         running.settings = settings
         return False
 
@@ -183,6 +184,7 @@ class Cameras(Mapping[str, CameraPipeline]):
                 packets=source.packets,
                 intake=Intake(settings.fps, settings.crop),
                 scene=Scene.of(settings),
+                priority=settings.priority,
             )
         except SyncVISError:
             statistics.remove()
@@ -276,4 +278,4 @@ def _needs_new_connection(old: CameraConfig, new: CameraConfig) -> bool:
     picture may go on being shown that was published before, or that viewers are sent untouched.
     """
     apart = old.as_sent != new.as_sent or set(new.blur) - set(old.blur)
-    return bool(apart) or old.model_dump(exclude=SCENE_KEYS) != new.model_dump(exclude=SCENE_KEYS)
+    return bool(apart) or old.model_dump(exclude=LIVE_KEYS) != new.model_dump(exclude=LIVE_KEYS)

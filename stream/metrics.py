@@ -8,6 +8,7 @@ series go when the camera goes. Does not know when something happens: `stream.st
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
@@ -24,6 +25,10 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
 
 GLASS_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.5, 5.0, 10.0)
 CLOCK_ERROR_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+
+Pace = Literal["normal", "widened", "skipping"]
+"""How a camera is answered: every frame at the usual stride; every frame, but more at a time; or not every frame."""
+PACES: tuple[Pace, ...] = ("normal", "widened", "skipping")
 
 REFUSALS = ("rate", "connections", "body", "head", "slow")
 """Too many requests a second, too many at the same time, too large a body or head, a request that came too slowly."""
@@ -53,6 +58,16 @@ class Metrics:
         self.received = counter("frames_received", "Frames decoded from the camera.")
         self.dropped = counter("frames_dropped", "Frames that got no answer, by cause.", ("camera", "cause"))
         self.published = counter("frames_published", "Frames handed to the subscribers with their tracks.")
+        self.windows = counter(
+            "windows",
+            "Windows answered, by pace: the usual stride, more frames at a time, or the newest after some were lost.",
+            ("camera", "pace"),
+        )
+        self.engine_busy = counter(
+            "engine_busy_seconds",
+            "Time in which the engine was at work; the share of its time, as a rate.",
+            (),
+        )
         self.reconnects = counter(
             "reconnects", "Times that frames came back, by the kind of failure before.", ("camera", "reason")
         )
@@ -170,6 +185,8 @@ class Metrics:
         for metric in self._by_camera:
             metric.labels(camera)
         self.reconnects.labels(camera, "unavailable")
+        for pace in PACES:
+            self.windows.labels(camera, pace)
         for event in ("born", "lost", "found", "gone"):
             self.track_events.labels(camera, event)
 
@@ -185,7 +202,7 @@ class Metrics:
     def remove_camera(self, camera: str) -> None:
         """Remove all series of a camera. Nothing happens when there are none."""
         apart = (
-            *(self.dropped, self.reconnects, self.last_frame, self.capture_to_publish),
+            *(self.dropped, self.windows, self.reconnects, self.last_frame, self.capture_to_publish),
             *(self.capture_to_glass, self.glass_clock_error, self.glass_refused),
             *(self.encoded, self.keyframes, self.passed, self.track_events),
             *(self.zone_inside, self.zone_enters, self.line_crossings, self.zone_dwell),

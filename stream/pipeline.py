@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -17,13 +17,14 @@ from stream.config import PipelineConfig
 from stream.errors import ConfigError, SyncVISError
 from stream.hub import Hub
 from stream.intake import BEYOND_FPS, Intake
+from stream.metrics import Pace
 from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
 from stream.scene import Scene
-from stream.scheduler import EngineFailure, Scheduler
+from stream.scheduler import EngineFailure, Scheduler, Served
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
-from stream.types import EngineAnswer, Frame, TrackedFrame, Window
+from stream.types import Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
 ENGINE_ERROR = "engine_error"
@@ -74,6 +75,7 @@ class CameraPipeline:
         packets: PacketTap | None = None,
         intake: Intake | None = None,
         scene: Scene | None = None,
+        priority: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
@@ -89,12 +91,17 @@ class CameraPipeline:
         self.scene = scene or Scene()
         """What is made of each answered frame before it is published."""
         self._clock = clock
+        self.priority = priority
+        """Where there is not time for all cameras, those with a higher one go first."""
         engine = scheduler.engine
-        stride = settings.stride or engine.stride
+        self._stride = settings.stride or engine.stride
+        self._lossless = not source.paced
+        # Twice the stride takes nearly twice as long; a wider one would make answers later than skipping does.
+        self._widest = self._stride if self._lossless else min(2 * self._stride, engine.window_frames)
         try:
             self._windows = RollingWindows(
                 engine.window_frames,
-                stride,
+                self._stride,
                 max_gap_s=max(settings.max_gap_s, 2 * self.intake.period_s),
                 policies={
                     "gap": settings.on_gap,
@@ -107,11 +114,12 @@ class CameraPipeline:
             raise ConfigError(f"pipeline.stride: {error}") from error
         self._watch = PictureWatch(cut_difference=settings.cut_difference, stale_s=settings.stale_s)
         self._ring: RingBuffer[_Received] = RingBuffer(
-            settings.ring_frames or max(2, 2 * stride),
-            lossless=not source.paced,
+            settings.ring_frames or max(2, 2 * self._stride),
+            lossless=self._lossless,
             on_drop=statistics.dropped,
         )
         self._in_work: dict[int, _Received] = {}
+        self._pace: Pace = "normal"
         self._reader: asyncio.Task[None] | None = None
         self._stopping = False
         self._error: SyncVISError | None = None
@@ -178,42 +186,52 @@ class CameraPipeline:
         self.statistics.ring_fill(self._ring.fill_ratio)
 
     async def _track(self) -> None:
-        while (received := await self._ring.get()) is not None:
+        while await self._ring.wait(self._stride - self._windows.unanswered):
+            served = await self._scheduler.serve(self.name, self._cut, self.priority)
             self.statistics.ring_fill(self._ring.fill_ratio)
-            self.statistics.stage("queue", time.monotonic() - received.at_monotonic_s)
+            await self._take_over(served)
+        if self._windows.unanswered:
+            await self._take_over(await self._scheduler.serve(self.name, self._tail, self.priority))
+
+    def _cut(self) -> Sequence[Window]:
+        """The windows of the frames that wait; on the engine's thread, while this camera has its turn.
+
+        All of them, up to the widest stride. Where even that has not kept up, so that frames were lost, only the
+        newest that the stride asks for.
+        """
+        missing = self._stride - self._windows.unanswered
+        taken, behind = self._ring.take(self._widest - self._windows.unanswered, missing)
+        for received in taken:
             self._in_work[received.frame.seq] = received
-            window = self._windows.push(self._flagged(received.frame))
-            if window is not None:
-                await self._answer(window)
-        tail = self._windows.flush()
-        if tail is not None:
-            await self._answer(tail)
+        windows = self._windows.extend(self._flagged(received.frame) for received in taken)
+        widened = any(window.answers > self._stride for window in windows)
+        self._pace = "skipping" if behind else "widened" if widened else "normal"
+        return windows
+
+    def _tail(self) -> Sequence[Window]:
+        window = self._windows.flush()
+        return () if window is None else (window,)
 
     def _flagged(self, frame: Frame) -> Frame:
         flag = self._watch.look(frame)
         return frame if flag is None else replace(frame, flags=(*frame.flags, flag))
 
-    async def _answer(self, window: Window) -> None:
-        started = time.monotonic()
-        outcome = await self._scheduler.process(window)
-        if isinstance(outcome, EngineFailure):
-            self.statistics.engine_failed(outcome.message)
-            self.statistics.dropped(ENGINE_ERROR, window.answers)
-            for frame in window.frames[-window.answers :]:
-                self._in_work.pop(frame.seq, None)
-            return
-        stages_s = self._observe_stages(outcome, time.monotonic() - started)
-        self.statistics.out_of_slots(outcome.out_of_slots)
-        for tracked in outcome.frames:
-            await self._publish(tracked, started, stages_s)
-
-    def _observe_stages(self, answer: EngineAnswer, elapsed_s: float) -> Mapping[str, float]:
-        """Count the stages of a window, which all of its frames went through."""
-        waited_s = max(0.0, elapsed_s - sum(answer.stages_s.values()))
-        stages_s = {"schedule": waited_s, **answer.stages_s}
-        for stage, seconds in stages_s.items():
-            self.statistics.stage(stage, seconds)
-        return stages_s
+    async def _take_over(self, served: Served) -> None:
+        """Hand out what a turn came to."""
+        self.statistics.turn(self._pace, len(served.outcomes), served.busy_s)
+        self.statistics.stage("schedule", served.began_at_s - served.asked_at_s)
+        for window, outcome in served.outcomes:
+            if isinstance(outcome, EngineFailure):
+                self.statistics.engine_failed(outcome.message)
+                self.statistics.dropped(ENGINE_ERROR, window.answers)
+                for frame in window.frames[-window.answers :]:
+                    self._in_work.pop(frame.seq, None)
+                continue
+            for stage, seconds in outcome.stages_s.items():
+                self.statistics.stage(stage, seconds)
+            self.statistics.out_of_slots(outcome.out_of_slots)
+            for tracked in outcome.frames:
+                await self._publish(tracked, served, outcome.stages_s)
 
     async def _blurred(self, tracked: TrackedFrame) -> TrackedFrame:
         """The frame as it may be shown; not on the event loop's thread."""
@@ -223,11 +241,12 @@ class CameraPipeline:
         self.statistics.stage("blur", blur_s)
         return replace(blurred, stages_s={**tracked.stages_s, "blur": blur_s})
 
-    async def _publish(self, tracked: TrackedFrame, asked_at_s: float, stages_s: Mapping[str, float]) -> None:
-        """Hand out a frame whose window was given to the engine at `asked_at_s`, monotonic."""
+    async def _publish(self, tracked: TrackedFrame, served: Served, stages_s: Mapping[str, float]) -> None:
+        """Hand out a frame that was answered in that turn; its window spent `stages_s` in the engine."""
         received = self._in_work.pop(tracked.seq, None)
         if received is not None:
-            before_s = _stages_before(received, asked_at_s)
+            before_s = _stages_before(received, served)
+            self.statistics.stage("queue", before_s["queue"])
             tracked = replace(tracked, stages_s={**before_s, **stages_s})
         if self.scene.blur.any:
             tracked = await self._blurred(tracked)
@@ -242,11 +261,15 @@ class CameraPipeline:
             await self._sink(published)
 
 
-def _stages_before(received: _Received, asked_at_s: float) -> dict[str, float]:
-    """Where a frame's time went before the engine was asked at `asked_at_s`, monotonic: on its way to the reader, and
-    waiting, in the ring and for the other frames of its window.
+def _stages_before(received: _Received, served: Served) -> dict[str, float]:
+    """Where a frame's time went before its camera's turn began: on its way to the reader; in the ring, while the frame
+    before was in work or for the others of its window; and for the engine, while other cameras had their turn.
     """
-    waited_s = max(0.0, asked_at_s - received.at_monotonic_s)
+    wanted_at_s = max(received.at_monotonic_s, served.asked_at_s)
+    stages_s = {
+        "queue": max(0.0, wanted_at_s - received.at_monotonic_s),
+        "schedule": max(0.0, served.began_at_s - wanted_at_s),
+    }
     if received.frame.clock == "media":  # a file has no capture
-        return {"queue": waited_s}
-    return {"receive": max(0.0, received.at_s - received.frame.captured_at_s), "queue": waited_s}
+        return stages_s
+    return {"receive": max(0.0, received.at_s - received.frame.captured_at_s), **stages_s}

@@ -1,25 +1,32 @@
 """The windows of all cameras, one after another, onto the one thread that runs the engine.
 
-Owns that thread. Fair by construction: a camera has at most one window waiting, and windows run first come,
-first served, so no camera waits for more than one window of each other camera. An error in the engine is
-logged, and ends neither the camera nor its siblings. Does not know what the engine does, nor what becomes of
-its answers.
+Owns that thread. A camera asks for its turn, and only when that comes, on the thread itself, are its windows cut: of
+the newest frames there are by then, so that waiting for other cameras makes no answer older. Whose turn it is,
+`stream.turns` says. An error in the engine is logged, and ends neither the camera nor its siblings. Does not know what
+the engine does, nor what becomes of its answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from stream.engine import Engine
+from stream.turns import Asked, Turns
 from stream.types import EngineAnswer, Window
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CLOSED = "the engine is closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +37,29 @@ class EngineFailure:
 
 
 Outcome = EngineAnswer | EngineFailure
+Cut = Callable[[], Sequence[Window]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    call: Callable[[], EngineAnswer]
-    what: str
-    done: asyncio.Future[Outcome]
+class Served:
+    """What a turn came to: each window with its outcome. It was asked for at `asked_at_s`, began at `began_at_s` and
+    kept the engine busy for `busy_s` seconds; times are monotonic.
+    """
+
+    outcomes: tuple[tuple[Window, Outcome], ...]
+    asked_at_s: float
+    began_at_s: float
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    camera: str
+    cut: Cut
+    done: asyncio.Future[Served]
     loop: asyncio.AbstractEventLoop
-    context: Context
+    asked: Asked
+    context: Context = field(default_factory=copy_context)
     """Of who asked: what is logged is about its camera."""
 
 
@@ -49,8 +70,10 @@ class Scheduler:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._waiting: set[str] = set()
+        self._asking: dict[str, _Turn] = {}
+        self._leaving: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._turns = Turns()
+        self._changed = threading.Condition()
         self._failures = 0
         self._thread: threading.Thread | None = None
         self._ended = asyncio.Event()
@@ -62,37 +85,49 @@ class Scheduler:
         self._thread = threading.Thread(target=self._work, args=(loop,), name="engine", daemon=True)
         self._thread.start()
 
-    async def process(self, window: Window) -> Outcome:
-        """Wait for the engine's answer to a window. Raises RuntimeError when this camera has one waiting."""
-        camera = window.frames[-1].camera
-        if camera in self._waiting:
-            raise RuntimeError(f"camera {camera}: a window is waiting already")
-        self._waiting.add(camera)
+    async def serve(self, camera: str, cut: Cut, priority: int = 0) -> Served:
+        """Wait for the camera's turn and for the engine's answers to what `cut` gives when it comes, on the engine's
+        thread. Raises RuntimeError when this camera is waiting for its turn already, and what `cut` raises.
+        """
+        loop = asyncio.get_running_loop()
+        turn = _Turn(camera, cut, loop.create_future(), loop, Asked(priority, time.monotonic()))
+        with self._changed:
+            if camera in self._asking:
+                raise RuntimeError(f"camera {camera}: waits for its turn already")
+            closed = self._closing or self._thread is None
+            if not closed:
+                self._asking[camera] = turn
+                self._changed.notify()
+        if closed:
+            return self._serve(turn)
         try:
-            what = f"camera {camera}, frame {window.frames[-1].seq}"
-            return await self._submit(lambda: self.engine.process(window), what)
+            return await turn.done
         finally:
-            self._waiting.discard(camera)
+            with self._changed:
+                if self._asking.get(camera) is turn:
+                    del self._asking[camera]
 
     async def forget(self, camera: str) -> None:
-        """Drop the engine's state of a camera, after the windows that wait."""
-
-        def call() -> EngineAnswer:
-            self.engine.forget(camera)
-            return EngineAnswer((), {})
-
-        await self._submit(call, f"camera {camera}, end")
+        """Drop the engine's state of a camera that asks no more."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            if self._closing or self._thread is None:
+                return
+            self._leaving.append((camera, done))
+            self._changed.notify()
+        await done
 
     async def close(self, timeout_s: float = 2.0) -> None:
-        """Finish the window in work, refuse the rest, end the thread. Idempotent.
+        """Finish the turn in work, refuse the rest, end the thread. Idempotent.
 
         A thread that is not back after `timeout_s` seconds is left behind (it ends with the process) and
         logged.
         """
         if self._thread is None or self._closing:
             return
-        self._closing = True
-        self._jobs.put(None)
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._ended.wait()
@@ -101,39 +136,72 @@ class Scheduler:
             return
         self._thread.join()
 
-    async def _submit(self, call: Callable[[], EngineAnswer], what: str) -> Outcome:
-        if self._closing or self._thread is None:
-            return EngineFailure("the engine is closed")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Outcome] = loop.create_future()
-        self._jobs.put(_Job(call, what, done, loop, copy_context()))
-        return await done
-
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self._closing:
-                outcome: Outcome = EngineFailure("the engine is closed")
-            elif job.done.cancelled():
-                continue
-            else:
-                outcome = job.context.run(self._run, job)
-            job.loop.call_soon_threadsafe(_resolve, job.done, outcome)
+        while self._step(loop):
+            pass
+        for camera in tuple(self._asking):
+            turn = self._asking.pop(camera, None)
+            if turn is not None:
+                self._answer(turn)
         loop.call_soon_threadsafe(self._ended.set)
 
-    def _run(self, job: _Job) -> Outcome:
+    def _step(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Wait for something to do and do it; False when it is time to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._leaving or self._asking)
+            gone = list(self._leaving)
+            self._leaving.clear()
+            turn = None
+            if self._asking and not self._closing:
+                asking = {camera: waiting.asked for camera, waiting in self._asking.items()}
+                turn = self._asking.pop(self._turns.next(asking, time.monotonic()))
+        for camera, done in gone:
+            self._turns.forget(camera)
+            self.engine.forget(camera)
+            loop.call_soon_threadsafe(_resolve, done, None)
+        if turn is not None:
+            self._answer(turn)
+        return not self._closing
+
+    def _answer(self, turn: _Turn) -> None:
         try:
-            return job.call()
+            served = turn.context.run(self._serve, turn)
+        except Exception as error:  # of the camera's own code: it is the camera's to say so
+            turn.loop.call_soon_threadsafe(_fail, turn.done, error)
+        else:
+            turn.loop.call_soon_threadsafe(_resolve, turn.done, served)
+
+    def _serve(self, turn: _Turn) -> Served:
+        """Cut the windows and answer them; on the engine's thread, or anywhere once it is closed."""
+        began_at_s = time.monotonic()
+        windows = turn.cut()
+        outcomes = tuple((window, self._process(window)) for window in windows)
+        return Served(outcomes, turn.asked.at_s, began_at_s, time.monotonic() - began_at_s)
+
+    def _process(self, window: Window) -> Outcome:
+        if self._closing or self._thread is None:
+            return EngineFailure(CLOSED)
+        try:
+            return self.engine.process(window)
         except Exception as error:  # whatever the model raises: a camera must outlive it
             self._failures += 1
             message = f"{type(error).__name__}: {error}".splitlines()[0]
+            newest = window.frames[-1]
             # One stack trace says it all; a camera would repeat it at its frame rate.
             trace = error if self._failures == 1 else None
             _log.error(
-                "engine failed (%s), failure %d: %s", job.what, self._failures, message, exc_info=trace
+                "engine failed (camera %s, frame %d), failure %d: %s",
+                *(newest.camera, newest.seq, self._failures, message),
+                exc_info=trace,
             )
             return EngineFailure(message)
 
 
-def _resolve(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
+def _resolve(done: asyncio.Future[T], value: T) -> None:
     if not done.done():
-        done.set_result(outcome)
+        done.set_result(value)
+
+
+def _fail(done: asyncio.Future[T], error: Exception) -> None:
+    if not done.done():
+        done.set_exception(error)

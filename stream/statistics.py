@@ -16,7 +16,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry
 
 from stream.events import TrackEvent
-from stream.metrics import Metrics
+from stream.metrics import PACES, Metrics, Pace
 from stream.recent import Recent
 from stream.types import Clock, TrackedFrame
 from stream.zones import ZoneView
@@ -27,6 +27,7 @@ AWAY = "away"
 """The state of a camera that should deliver frames and does not."""
 
 RECENT_VALUES = 256
+PACE_WINDOW_S = 5.0
 
 ViewerKind = Literal["overlay", "plain", "passed"]
 """Who watches: the overlay; with masks as data the picture encoded again, or the camera's own."""
@@ -56,7 +57,8 @@ class CameraStatus:
     `received`, `processed`, `dropped` (by cause) and `reconnects` count since the start; `fps` is of frames
     published in the last seconds; `active_tracks` are those seen on the newest frame; `last_error` is one line;
     `state` is up, away or "waiting for publisher"; `stages_ms` is the median of each stage over the last seconds;
-    `glass_ms` is None while no viewer reports.
+    `glass_ms` is None while no viewer reports; `pace` is the worst of the last seconds: anything but "normal" says that
+    frames come faster than the model answers.
     """
 
     name: str
@@ -74,6 +76,7 @@ class CameraStatus:
     state: str = AWAY
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     glass_ms: GlassMs | None = None
+    pace: Pace = "normal"
 
 
 class CameraStatistics:
@@ -101,6 +104,7 @@ class CameraStatistics:
         self._latencies_s: deque[float] = deque(maxlen=recent)
         self._published_at: deque[float] = deque(maxlen=recent)
         self._stages_s: dict[str, Recent] = {}
+        self._pace_at: dict[Pace, float] = {}
         self._glass_s = Recent(GLASS_WINDOW_S, recent, monotonic)
         self._dropped: Counter[str] = Counter()
         self._viewers: dict[ViewerKind, int] = {}
@@ -150,6 +154,12 @@ class CameraStatistics:
         if stage not in self._stages_s:
             self._stages_s[stage] = Recent(FPS_WINDOW_S, RECENT_VALUES, self._monotonic)
         self._stages_s[stage].add(seconds)
+
+    def turn(self, pace: Pace, windows: int, busy_s: float) -> None:
+        """The camera had its turn: so many windows, which kept the engine busy for so long."""
+        self._pace_at[pace] = self._monotonic()
+        self._metrics.windows.labels(self.camera, pace).inc(windows)
+        self._metrics.engine_busy.inc(busy_s)
 
     def ring_fill(self, ratio: float) -> None:
         """The frame buffer is that full, 0 to 1."""
@@ -279,7 +289,13 @@ class CameraStatistics:
             state="up" if self._up else self._down,
             stages_ms=self._medians_ms(),
             glass_ms=self._glass_ms(),
+            pace=self._pace(),
         )
+
+    def _pace(self) -> Pace:
+        now = self._monotonic()
+        recent = [pace for pace in PACES if now - self._pace_at.get(pace, -PACE_WINDOW_S) < PACE_WINDOW_S]
+        return recent[-1] if recent else "normal"
 
     def _medians_ms(self) -> dict[str, float]:
         medians = {stage: times.quantile(0.5) for stage, times in self._stages_s.items()}

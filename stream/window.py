@@ -7,7 +7,7 @@ frames say (`captured_at_s`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from stream.types import Break, Frame, Policy, Window
 
@@ -17,6 +17,8 @@ class RollingWindows:
     frames.
 
     - Every frame pushed is answered exactly once, in order: a window answers the frames that are new in it.
+    - Frames that are pushed together (`extend`) are answered together: where frames come faster than answers, that
+      widens the stride.
     - Before Ts frames are there, and after a discontinuity, a window holds the frames there are (1 to Ts).
     - No window spans a discontinuity. Frames still unanswered then, and at the end, come in a short tail.
 
@@ -51,21 +53,37 @@ class RollingWindows:
         self._unanswered = 0
         self._after: Break | None = None
 
+    @property
+    def unanswered(self) -> int:
+        """How many of the newest frames no window has answered yet."""
+        return self._unanswered
+
     def push(self, frame: Frame) -> Window | None:
         """Add the newest frame; the window that is now due, or None.
 
         At a discontinuity the window is the old stretch's tail, if one is left. With stride 1 none ever is,
         and with a longer stride the new frame alone completes no window: so one push never makes two windows.
         """
-        due: Window | None = None
-        found = self._break_before(frame)
-        if found is not None:
-            due = self.flush()
-            self._frames.clear()
-            self._after = found
-        self._frames.append(frame)
-        self._unanswered += 1
-        return self.flush() if self._unanswered == self.stride else due
+        windows = self.extend((frame,))
+        return windows[0] if windows else None
+
+    def extend(self, frames: Iterable[Frame]) -> list[Window]:
+        """Add the newest frames, in order; the windows that are now due, one but for discontinuities. Those between two
+        breaks are answered together, as far as they fit a window.
+        """
+        due = []
+        for frame in frames:
+            found = self._break_before(frame)
+            if found is not None or self._unanswered == self.window_frames:
+                due.append(self.flush())
+            if found is not None:
+                self._frames.clear()
+                self._after = found
+            self._frames.append(frame)
+            self._unanswered += 1
+        if self._unanswered >= self.stride:
+            due.append(self.flush())
+        return [window for window in due if window is not None]
 
     def flush(self) -> Window | None:
         """The window that answers all frames not answered yet, or None when there are none."""

@@ -61,6 +61,7 @@ class SquareEngine:
         self.window_frames = window_frames
         self.stride = stride
         self.windows: list[Window] = []
+        self.at_work = threading.Event()
         self.forgotten: list[str] = []
         self.threads: set[str] = set()
         self.fail_cameras: set[str] = set()
@@ -68,6 +69,7 @@ class SquareEngine:
         self.go_on.set()
 
     def process(self, window: Window) -> EngineAnswer:
+        self.at_work.set()
         self.go_on.wait(30)
         self.windows.append(window)
         self.threads.add(threading.current_thread().name)

@@ -17,7 +17,7 @@ def filled(metrics: Metrics, camera: str) -> CameraStatistics:
     statistics = CameraStatistics(camera, "rtsp://host/", metrics, monotonic=iter(range(100)).__next__)
     statistics.received(1000.0, 0.02)
     statistics.received(1000.1, None)
-    statistics.dropped("ring_full", 2)
+    statistics.dropped("overload", 2)
     statistics.published(make_tracked(0, camera, tracks=3), 0.08)
     statistics.published(make_tracked(1, camera, tracks=2), 0.09)
     statistics.ring_fill(0.5)
@@ -58,7 +58,7 @@ def test_status_and_metrics_say_the_same() -> None:
 
     assert value("frames_received_total") == status.received == 2
     assert value("frames_published_total") == status.processed == 2
-    assert value("frames_dropped_total", cause="ring_full") == status.dropped["ring_full"] == 2
+    assert value("frames_dropped_total", cause="overload") == status.dropped["overload"] == 2
     assert value("reconnects_total", reason="unavailable") == status.reconnects == 1
     assert value("active_tracks") == status.active_tracks == 2
     assert value("subscribers") == status.subscribers == 4

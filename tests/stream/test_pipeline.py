@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,7 +17,7 @@ from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline, FrameSource, Sink
 from stream.scheduler import Scheduler
 from stream.statistics import CameraStatistics
-from stream.types import TrackedFrame
+from stream.types import Frame, TrackedFrame
 from tests.stream.frames import ListSource, SquareEngine, make_frame
 
 
@@ -59,6 +59,63 @@ async def test_a_file_loses_nothing_and_ends(window_frames: int, stride: int) ->
     assert [frame async for frame in pipeline.hub.subscribe()] == []
 
 
+@pytest.mark.parametrize(
+    ("stride", "waiting", "answered", "pace"),
+    [
+        (1, 1, [1], "normal"),
+        (1, 2, [1, 2], "widened"),  # to twice the stride at most: all are answered, in one window
+        (1, 3, [3], "skipping"),  # one was lost: only the newest, so that delay does not grow
+        (1, 40, [40], "skipping"),
+        (2, 2, [1, 2], "normal"),
+        (2, 4, [1, 2, 3, 4], "widened"),
+        (2, 9, [8, 9], "skipping"),
+    ],
+)
+async def test_what_waited_while_the_engine_was_busy(
+    stride: int, waiting: int, answered: list[int], pace: str
+) -> None:
+    engine = SquareEngine(4, stride)
+    engine.go_on.clear()
+    taken = asyncio.Event()
+    first = stride - 1
+
+    async def some() -> AsyncGenerator[Frame, None]:
+        for seq in range(-first, 1):
+            yield make_frame(seq)
+        await taken.wait()
+        for seq in range(1, waiting + 1):
+            yield make_frame(seq)
+        engine.go_on.set()
+        await asyncio.Event().wait()
+
+    async with scheduler_of(engine) as scheduler:
+        pipeline = pipeline_of(PacedSource(some), scheduler)
+        running = asyncio.create_task(pipeline.run())
+        async with pipeline.hub.subscribe() as frames:
+            await asyncio.to_thread(engine.at_work.wait)
+            taken.set()
+            async for frame in frames:
+                if frame.seq == waiting:
+                    break
+        pipeline.stop()
+        await running
+    assert [frame.seq for frame in engine.windows[1].frames[-engine.windows[1].answers :]] == answered
+    assert len(engine.windows) == 2
+    status = pipeline.status()
+    assert status.pace == pace
+    assert status.dropped == ({"overload": waiting - len(answered)} if waiting > len(answered) else {})
+    assert status.received == stride + waiting == status.processed + sum(status.dropped.values())
+
+
+class PacedSource:
+    """A live camera whose frames a test yields itself."""
+
+    paced = True
+
+    def __init__(self, frames: Callable[[], AsyncGenerator[Frame, None]]) -> None:
+        self.frames = frames
+
+
 async def test_a_live_camera_drops_the_oldest_and_accounts_for_all() -> None:
     engine = SquareEngine(3, 1)
     source = ListSource((make_frame(seq) for seq in range(50)), paced=True, endless=True)
@@ -75,10 +132,10 @@ async def test_a_live_camera_drops_the_oldest_and_accounts_for_all() -> None:
         pipeline.stop()
         await running
     status = pipeline.status()
-    answered = [window.frames[-1].seq for window in engine.windows]
-    assert answered[-4:] == [46, 47, 48, 49]
+    answered = [frame.seq for window in engine.windows for frame in window.frames[-window.answers :]]
+    assert answered[-1] == 49
     assert status.received == status.processed + sum(status.dropped.values())
-    assert status.dropped["ring_full"] == 50 - len(answered)
+    assert status.dropped["overload"] == 50 - len(answered)
 
 
 async def test_an_engine_error_costs_only_its_own_frames() -> None:

@@ -9,40 +9,72 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stream.ring import CLOSING, RING_FULL, RingBuffer
+from stream.ring import CLOSING, OVERLOAD, RingBuffer
 
 no_deadline = hypothesis_settings(deadline=None)  # a busy machine is no failure
 
 
 async def drain(ring: RingBuffer[int]) -> list[int]:
     items = []
-    while (item := await ring.get()) is not None:
-        items.append(item)
+    while await ring.wait():
+        items += ring.take(1, 1)[0]
     return items
 
 
+steps_of_a_consumer = st.lists(
+    st.one_of(st.none(), st.tuples(st.integers(1, 4), st.integers(1, 4))), max_size=60
+)
+
+
 @no_deadline
-@given(st.integers(1, 5), st.lists(st.booleans(), max_size=60))
-def test_a_live_ring_accounts_for_every_item(capacity: int, steps: list[bool]) -> None:
+@given(st.integers(1, 5), steps_of_a_consumer)
+def test_a_live_ring_accounts_for_every_item(capacity: int, steps: list[tuple[int, int] | None]) -> None:
     async def scenario() -> None:
-        ring: RingBuffer[int] = RingBuffer(capacity)
-        put, got = 0, []
-        for is_put in steps:
-            if is_put:
+        told: Counter[str] = Counter()
+        ring: RingBuffer[int] = RingBuffer(capacity, on_drop=lambda cause, count: told.update({cause: count}))
+        put, got, lost = 0, [], False
+        for step in steps:
+            if step is None:
+                lost = lost or len(ring) == capacity
                 await ring.put(put)
                 put += 1
-            elif len(ring):
-                got.append(await ring.get())
+            else:
+                most, newest = step
+                held = list(range(put - len(ring), put))
+                taken, behind = ring.take(most, newest)
+                assert behind == lost
+                assert taken == (held[-newest:] if lost else held)[:most]
+                got += taken
+                lost = False
             assert len(ring) <= capacity
             assert ring.fill_ratio == len(ring) / capacity
-        held = len(ring)
-        assert put == len(got) + sum(ring.dropped.values()) + held
+        await asyncio.sleep(0)  # what was passed over is told on the loop's thread, a step later
+        held_back = len(ring)
+        assert put == len(got) + sum(ring.dropped.values()) + held_back
+        assert told == ring.dropped
         assert got == sorted(got)
         await ring.close()
         # What is left is the newest that was put: the oldest were dropped.
-        assert await drain(ring) == list(range(put - held, put))
+        assert await drain(ring) == list(range(put - held_back, put))[-1 if lost else 0 :]
 
     asyncio.run(scenario())
+
+
+async def test_it_is_taken_from_on_another_thread_while_it_is_filled() -> None:
+    ring: RingBuffer[int] = RingBuffer(4, lossless=True)
+
+    async def consume() -> list[int]:
+        got: list[int] = []
+        while await ring.wait(3):
+            got += (await asyncio.to_thread(ring.take, 3, 1))[0]
+        return got
+
+    async with asyncio.TaskGroup() as tasks:
+        got = tasks.create_task(consume())
+        for item in range(200):
+            await ring.put(item)
+        await ring.close()
+    assert got.result() == list(range(200))
 
 
 async def test_a_live_ring_never_holds_its_producer_back() -> None:
@@ -50,7 +82,7 @@ async def test_a_live_ring_never_holds_its_producer_back() -> None:
     ring: RingBuffer[int] = RingBuffer(2, on_drop=lambda cause, count: told.update({cause: count}))
     for item in range(10):
         await ring.put(item)
-    assert ring.dropped == told == {RING_FULL: 8}
+    assert ring.dropped == told == {OVERLOAD: 8}
 
 
 async def test_a_lossless_ring_holds_its_producer_back_and_loses_nothing() -> None:
@@ -80,13 +112,13 @@ async def test_close_frees_a_producer_that_waits() -> None:
         await asyncio.sleep(0)
         await ring.close(discard=True)
     assert ring.dropped == {CLOSING: 2}
-    assert await ring.get() is None
+    assert not await ring.wait()
 
 
 async def test_close_frees_a_consumer_that_waits() -> None:
     ring: RingBuffer[int] = RingBuffer(1)
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(ring.get())
+        waiting = tasks.create_task(ring.wait())
         await asyncio.sleep(0)
         await ring.close()
-    assert waiting.result() is None
+    assert waiting.result() is False

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
-from stream.scheduler import EngineFailure, Scheduler
+from stream.scheduler import EngineFailure, Outcome, Scheduler
 from stream.types import EngineAnswer, Window
 from tests.stream.frames import SquareEngine, make_frame
 
@@ -18,16 +19,43 @@ def window(camera: str, seq: int = 0) -> Window:
     return Window((make_frame(seq, camera),), 1)
 
 
+async def ask(scheduler: Scheduler, camera: str, seq: int = 0) -> Outcome:
+    """A turn of one window; its outcome."""
+    served = await scheduler.serve(camera, lambda: (window(camera, seq),))
+    ((_, outcome),) = served.outcomes
+    return outcome
+
+
 async def test_all_windows_run_on_one_thread_that_ends() -> None:
     engine = SquareEngine()
     scheduler = Scheduler(engine)
     scheduler.start()
-    answers = await asyncio.gather(*(scheduler.process(window(camera)) for camera in "abc"))
+    answers = await asyncio.gather(*(ask(scheduler, camera) for camera in "abc"))
     await scheduler.close()
     await scheduler.close()
     assert all(isinstance(answer, EngineAnswer) for answer in answers)
     assert engine.threads == {"engine"}
     assert "engine" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_windows_are_cut_when_their_turn_comes_and_not_before() -> None:
+    engine = SquareEngine()
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    newest = 0
+    engine.go_on.clear()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(scheduler, "a"))
+        await asyncio.to_thread(engine.at_work.wait)
+        waiting = tasks.create_task(scheduler.serve("b", lambda: (window("b", newest),)))
+        await asyncio.sleep(0)
+        newest = 7
+        engine.go_on.set()
+    await scheduler.close()
+    served = waiting.result()
+    ((cut, _),) = served.outcomes
+    assert cut.frames[-1].seq == 7
+    assert served.asked_at_s <= served.began_at_s
 
 
 async def test_a_busy_camera_waits_for_each_other_camera_once() -> None:
@@ -37,7 +65,7 @@ async def test_a_busy_camera_waits_for_each_other_camera_once() -> None:
 
     async def greedy(camera: str) -> None:
         for seq in range(4):
-            await scheduler.process(window(camera, seq))
+            await ask(scheduler, camera, seq)
 
     engine.go_on.clear()
     async with asyncio.TaskGroup() as tasks:
@@ -55,18 +83,58 @@ async def test_a_busy_camera_waits_for_each_other_camera_once() -> None:
             assert len(between) == len(set(between))
 
 
-async def test_a_camera_has_one_window_waiting() -> None:
+async def test_a_higher_priority_goes_first() -> None:
     engine = SquareEngine()
     scheduler = Scheduler(engine)
     scheduler.start()
     engine.go_on.clear()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(scheduler.process(window("a")))
+        tasks.create_task(ask(scheduler, "first"))
+        await asyncio.to_thread(engine.at_work.wait)
+        for camera, priority in (("low", 1), ("high", 9), ("middle", 5)):
+            tasks.create_task(scheduler.serve(camera, partial(tuple_of, camera), priority))
         await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="camera a"):
-            await scheduler.process(window("a", 1))
         engine.go_on.set()
     await scheduler.close()
+    assert [done.frames[-1].camera for done in engine.windows] == ["first", "high", "middle", "low"]
+
+
+def tuple_of(camera: str) -> tuple[Window]:
+    return (window(camera),)
+
+
+async def test_a_camera_asks_once_at_a_time() -> None:
+    engine = SquareEngine()
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    engine.go_on.clear()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(scheduler, "b"))
+        await asyncio.to_thread(engine.at_work.wait)
+        tasks.create_task(ask(scheduler, "a"))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="camera a"):
+            await ask(scheduler, "a", 1)
+        engine.go_on.set()
+    await scheduler.close()
+
+
+async def test_one_that_stops_waiting_is_not_served() -> None:
+    engine = SquareEngine()
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    engine.go_on.clear()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(scheduler, "b"))
+        await asyncio.to_thread(engine.at_work.wait)
+        leaving = tasks.create_task(ask(scheduler, "a"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        engine.go_on.set()
+    await ask(scheduler, "a", 1)
+    await scheduler.close()
+    assert [done.frames[-1].seq for done in engine.windows if done.frames[-1].camera == "a"] == [1]
 
 
 async def test_a_failing_engine_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -75,13 +143,25 @@ async def test_a_failing_engine_ends_nothing(caplog: pytest.LogCaptureFixture) -
     scheduler = Scheduler(engine)
     scheduler.start()
     with caplog.at_level(logging.ERROR):
-        first, second = await scheduler.process(window("bad")), await scheduler.process(window("bad", 1))
-    good = await scheduler.process(window("good"))
+        first, second = await ask(scheduler, "bad"), await ask(scheduler, "bad", 1)
+    good = await ask(scheduler, "good")
     await scheduler.close()
     assert first == second == EngineFailure("ValueError: no such tensor")
     assert isinstance(good, EngineAnswer)
     assert [record.exc_info is not None for record in caplog.records] == [True, False]
     assert "camera bad, frame 1" in caplog.text
+
+
+async def test_what_cutting_raises_reaches_who_asked_and_nobody_else() -> None:
+    def broken() -> tuple[Window]:
+        raise KeyError("no such frame")
+
+    scheduler = Scheduler(SquareEngine())
+    scheduler.start()
+    with pytest.raises(KeyError, match="no such frame"):
+        await scheduler.serve("a", broken)
+    assert isinstance(await ask(scheduler, "b"), EngineAnswer)
+    await scheduler.close()
 
 
 async def test_what_waits_at_the_end_is_refused_not_left_hanging() -> None:
@@ -90,8 +170,8 @@ async def test_what_waits_at_the_end_is_refused_not_left_hanging() -> None:
     scheduler.start()
     engine.go_on.clear()
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(scheduler.process(window("a")))
-        waiting = tasks.create_task(scheduler.process(window("b")))
+        running = tasks.create_task(ask(scheduler, "a"))
+        waiting = tasks.create_task(ask(scheduler, "b"))
         await asyncio.sleep(0)
         closing = tasks.create_task(scheduler.close(timeout_s=30))
         await asyncio.sleep(0)
@@ -100,14 +180,14 @@ async def test_what_waits_at_the_end_is_refused_not_left_hanging() -> None:
     # The worker may not have taken up the first one yet when the end was announced.
     assert isinstance(running.result(), (EngineAnswer, EngineFailure))
     assert isinstance(waiting.result(), EngineFailure)
-    assert isinstance(await scheduler.process(window("c")), EngineFailure)
+    assert isinstance(await ask(scheduler, "c"), EngineFailure)
 
 
 async def test_a_camera_that_is_gone_is_forgotten_after_its_windows() -> None:
     engine = SquareEngine()
     scheduler = Scheduler(engine)
     scheduler.start()
-    await scheduler.process(window("a"))
+    await ask(scheduler, "a")
     await scheduler.forget("a")
     await scheduler.close()
     assert engine.forgotten == ["a"]

@@ -55,6 +55,32 @@ def test_every_frame_is_answered_once_in_order(frames: list[Frame], sizes: tuple
 
 
 @no_deadline
+@given(streams(), settings, st.lists(st.integers(1, 8), max_size=40))
+def test_however_many_come_together_each_is_answered_once_in_order(
+    frames: list[Frame], sizes: tuple[int, int], together: list[int]
+) -> None:
+    rolling, made, rest = RollingWindows(*sizes, max_gap_s=1.0), [], list(frames)
+    for count in together:
+        made += rolling.extend(rest[:count])
+        rest = rest[count:]
+        assert rolling.unanswered < sizes[1]
+    made += rolling.extend(rest)
+    tail = rolling.flush()
+    made += [] if tail is None else [tail]
+    answered = [frame.seq for window in made for frame in window.frames[-window.answers :]]
+    assert answered == [frame.seq for frame in frames]
+    for window in made:
+        assert 1 <= window.answers <= len(window.frames) <= sizes[0]
+        assert not any(breaks(before, after) for before, after in pairwise(window.frames))
+
+
+def test_what_comes_together_is_answered_by_as_few_windows_as_hold_it() -> None:
+    rolling = RollingWindows(4, 1)
+    assert [w.answers for w in rolling.extend(make_frame(seq) for seq in range(3))] == [3]
+    assert [w.answers for w in rolling.extend(make_frame(seq) for seq in range(3, 9))] == [4, 2]
+
+
+@no_deadline
 @given(streams(), settings)
 def test_windows_are_bounded_consecutive_and_span_no_discontinuity(
     frames: list[Frame], sizes: tuple[int, int]
