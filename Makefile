@@ -6,7 +6,7 @@ AUDIT := $(VENV)-audit
 CAMERA ?=
 PORT ?= 8080
 
-.PHONY: demo test stress check audit setup setup-dev system-packages format train clean
+.PHONY: demo test stress faults check audit setup setup-dev system-packages format train clean
 
 # The camera travels in the environment, not in the recipe: nothing prints its password, no character needs quoting.
 demo: export SYNCVIS_CAMERA := $(value CAMERA)
@@ -30,6 +30,9 @@ audit: ## Ask PyPI for known weaknesses of the pinned packages; says so and goes
 
 stress: setup-dev system-packages ## Long forms: ten minutes each of viewers, and of cameras, that come and go
 	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py tests/stream/test_cameras_stress.py
+
+faults: setup-dev system-packages ## Every fault of cameras and networks, one after the other: a table (docs/faults.md)
+	$(BIN)/python -m tests.faults
 
 format: setup-dev
 	$(BIN)/ruff check --fix .

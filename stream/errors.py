@@ -64,10 +64,10 @@ class SourceUnauthorized(StreamError):
 
 
 class SourceInvalid(StreamError):
-    """What was reached holds no video stream that can be decoded."""
+    """What was reached holds no video stream that can be decoded. A camera that starts may say so for a while."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, retryable=False)
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message, retryable=retryable)
 
 
 class SourceForbidden(StreamError):

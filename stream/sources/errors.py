@@ -53,13 +53,10 @@ FAILURES: dict[str, tuple[Category, str]] = {
 }
 """Name of an exception (or of a finding of our own) -> (kind of error, what to say)."""
 
-_CLASSES: dict[Category, type[StreamError]] = {
-    "unavailable": SourceUnavailable,
-    "not_found": SourceNotFound,
-    "unauthorized": SourceUnauthorized,
-    "invalid": SourceInvalid,
+_SAID_OF_CAMERAS: dict[str, str] = {
+    "InvalidDataError": "the server hung up, or what it says is no video that can be decoded"
 }
-_HTTP_NAMES = ("HTTPClientError", "HTTPError")
+"""Where a live source's failure means more than a file's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +76,8 @@ def failure_of(error: BaseException) -> Failure:
 def stream_error(failure: Failure, url: str, *, live: bool) -> StreamError:
     """The error of our tree for a failure of the source at `url`; the message is masked.
 
-    A live path that is not found may be back in a moment (servers restart), so for live sources that is
-    retryable.
+    A live path that is not found, or what is no video now, may be there in a moment (cameras restart; what stands
+    before one may hang up), so for live sources that is retryable.
     """
     # Only foreign words can hold a secret; ours must not suffer from a password that is one of them.
     foreign: tuple[Category, str] = ("unavailable", scrub(failure.text or failure.name, url))
@@ -88,8 +85,11 @@ def stream_error(failure: Failure, url: str, *, live: bool) -> StreamError:
     if failure.timed_out and category in ("unavailable", "invalid"):
         # A server that accepts and then says nothing shows as invalid data at the deadline.
         category, words = "unavailable", "no answer in time"
+    elif live:
+        words = _SAID_OF_CAMERAS.get(failure.name, words)
     message = f"{mask_url(url)}: {words}"
     if category == "not_found":
         return SourceNotFound(message, retryable=live)
-    error: StreamError = _CLASSES[category](message)  # type: ignore[call-arg]
-    return error
+    if category == "invalid":
+        return SourceInvalid(message, retryable=live)
+    return SourceUnauthorized(message) if category == "unauthorized" else SourceUnavailable(message)

@@ -48,8 +48,8 @@ class ReconnectPolicy:
 
     `jitter` is the share by which a delay is stretched or shortened at random, so that cameras that failed
     together do not return together. A connection that gave frames for `healthy_after_s` starts the count
-    anew. Errors that trying again cannot mend (a wrong password, not a video) are tried again every
-    `fatal_delay_s`: somebody may mend them at the camera; None gives up on them. `fail_first` raises any
+    anew. Errors that trying again cannot mend (a wrong password, which some cameras answer with a lock) are tried again
+    every `fatal_delay_s`: somebody may mend them at the camera; None gives up on them. `fail_first` raises any
     error that comes before the very first frame.
     """
 

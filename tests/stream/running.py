@@ -15,6 +15,7 @@ from stream.app import Service
 from stream.camera_hosts import CameraHosts
 from stream.camera_store import CameraStore
 from stream.config import ServeConfig, parse_config
+from stream.engine import Engine
 from stream.identities import IdLedger
 from stream.roster import Roster
 from stream.server import ServerOptions, create_app
@@ -65,6 +66,7 @@ async def running(
     state: Path | None = None,
     options: ServerOptions = OPTIONS,
     hosts: CameraHosts | None = None,
+    engine: Engine | None = None,
 ) -> AsyncIterator[Running]:
     """Serve a config. `state`: where changes and ids are kept."""
     with ExitStack() as held:
@@ -72,7 +74,7 @@ async def running(
         ledger = (
             IdLedger() if state is None else held.enter_context(closing(IdLedger.open(state, config.cameras)))
         )
-        service = Service(config, SquareEngine(), ledger=ledger)
+        service = Service(config, engine or SquareEngine(), ledger=ledger)
         roster = Roster(service, store, hosts)
         app = create_app(service, options, roster)
         async with service, serving(app) as (_, address):

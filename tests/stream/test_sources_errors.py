@@ -62,5 +62,10 @@ def test_invalid_data_at_the_deadline_is_a_mute_server() -> None:
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_a_live_path_may_come_back_a_file_will_not(live: bool) -> None:
-    assert stream_error(Failure("FileNotFoundError"), "x", live=live).retryable is live
+@pytest.mark.parametrize("name", ["FileNotFoundError", "InvalidDataError", "NoVideo"])
+def test_what_is_not_there_may_come_with_a_camera_and_not_with_a_file(name: str, live: bool) -> None:
+    assert stream_error(Failure(name), "x", live=live).retryable is live
+
+
+def test_a_wrong_password_is_not_tried_again_at_once() -> None:
+    assert not stream_error(Failure("HTTPUnauthorizedError"), "x", live=True).retryable

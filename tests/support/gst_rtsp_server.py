@@ -7,7 +7,8 @@ SPEC is {"port": 0, "certificate": null, "mounts": [{"path", "media", "codec", "
 big-endian, then the bytes), or "audio" for a mount without any picture; `certificate` is a PEM file with a
 key, for RTSP over TLS. Prints {"port": P, "t0_s": T} on one line when it listens. Like a camera, it plays the
 clip in a loop on its own clock: access unit i of a mount is sent at T + i / fps, whether or not anybody
-watches. Ends when its standard input is closed, so it never outlives the test.
+watches. A line {"path", "media", "gop"} on its standard input has a mount go on with other access units, without a
+pause, at the next i that is a multiple of gop. Ends when its standard input is closed, so it never outlives the test.
 """
 
 from __future__ import annotations
@@ -59,12 +60,17 @@ class ClipFactory(GstRtspServer.RTSPMediaFactory):
     def __init__(self, mount: dict[str, Any], t0_s: float) -> None:
         super().__init__()
         self._units = read_access_units(mount["media"])
+        self._next: tuple[list[bytes], int] | None = None
         self._fps, self._t0_s = mount["fps"], t0_s
         payload = PAYLOAD[mount["codec"].partition("-")[0]].format(**mount)
         self.set_launch(
             f"( appsrc name=clip is-live=true do-timestamp=true format=time block=false {payload} )"
         )
         self.connect("media-configure", self._configure)
+
+    def switch(self, media: str, gop: int) -> None:
+        """Go on with other access units, which have a key frame every `gop`."""
+        self._next = (read_access_units(media), gop)
 
     def _configure(self, _factory: object, media: Any) -> None:
         stop = threading.Event()
@@ -77,6 +83,8 @@ class ClipFactory(GstRtspServer.RTSPMediaFactory):
         while not stop.wait(max(0.0, self._t0_s + index / self._fps - time.time())):
             # Before the pipeline has its base time, a buffer would be stamped with the time since the machine
             # started, and the sink would wait as long before it sends it.
+            if self._next is not None and index % self._next[1] == 0:
+                self._units, self._next = self._next[0], None
             if source.get_base_time() != 0:
                 buffer = Gst.Buffer.new_wrapped(self._units[index % len(self._units)])
                 if source.emit("push-buffer", buffer) == Gst.FlowReturn.EOS:
@@ -108,8 +116,10 @@ def make_factory(mount: dict[str, Any], t0_s: float) -> Any:
     return factory
 
 
-def quit_with_stdin(loop: Any) -> None:
-    sys.stdin.buffer.read()
+def obey_stdin(loop: Any, factories: dict[str, Any]) -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        factories[order["path"]].switch(order["media"], order["gop"])
     loop.quit()
 
 
@@ -124,8 +134,9 @@ def main() -> None:
     if spec["certificate"] is not None:
         auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(spec["certificate"]))
     t0_s = time.time()
+    factories = {}
     for mount in spec["mounts"]:
-        factory = make_factory(mount, t0_s)
+        factory = factories[mount["path"]] = make_factory(mount, t0_s)
         factory.set_shared(True)
         factory.set_protocols(PROTOCOLS[mount["protocols"]])
         if mount["user"] is not None:
@@ -134,7 +145,7 @@ def main() -> None:
         server.get_mount_points().add_factory(mount["path"], factory)
     if server.attach(None) == 0:
         sys.exit(f"cannot listen on port {spec['port']}")
-    threading.Thread(target=quit_with_stdin, args=(loop,), daemon=True).start()
+    threading.Thread(target=obey_stdin, args=(loop, factories), daemon=True).start()
     print(json.dumps({"port": server.get_bound_port(), "t0_s": t0_s}), flush=True)
     loop.run()
 

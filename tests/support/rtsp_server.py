@@ -241,6 +241,18 @@ class RtspServer:
             self._process.kill()
             self._close()
 
+    def switch(self, mount: Mount, media: Path, gop: int) -> None:
+        """Have a mount go on with other access units, which have a key frame every `gop`: its clients notice nothing
+        but the pictures. When it is started again it has its old ones.
+        """
+        assert self._process is not None
+        assert self._process.stdin is not None
+        print(
+            json.dumps({"path": mount.path, "media": str(media), "gop": gop}),
+            file=self._process.stdin,
+            flush=True,
+        )
+
     def send_signal(self, signal_number: int) -> None:
         """Send the server's process a signal, e.g. SIGSTOP: connections stay open, nothing more is sent."""
         if self._process is not None:

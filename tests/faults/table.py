@@ -1,0 +1,49 @@
+"""The rows of a run as a table for people (Markdown) and for programs (JSON)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.faults.trial import Row
+
+HEAD = (
+    "fault",
+    "detected after",
+    "seen as",
+    "recovered after",
+    "frames lost",
+    "its delay, before → after",
+    "siblings' p99, before → during",
+    "siblings' longest pause",
+    "",
+)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as texts."""
+    remarks = (*row.notes, *(f"**{problem}**" for problem in row.problems))
+    return (
+        row.fault,
+        _seconds(row.detected_s),
+        row.seen_as or "–",
+        _seconds(row.recovered_s),
+        str(row.frames_lost),
+        f"{row.delay_before_ms:.0f} → {row.delay_after_ms:.0f} ms",
+        f"{row.siblings_p99_before_ms:.0f} → {row.siblings_p99_during_ms:.0f} ms",
+        f"{row.siblings_pause_ms:.0f} ms",
+        "; ".join(remarks),
+    )
+
+
+def line(texts: Sequence[str]) -> str:
+    """One line of a Markdown table."""
+    return f"| {' | '.join(texts)} |"
+
+
+def head() -> str:
+    """The first two lines of the table."""
+    return f"{line(HEAD)}\n{line(['---'] * len(HEAD))}"
+
+
+def _seconds(value_s: float | None) -> str:
+    return "–" if value_s is None else f"{value_s:.2f} s"
