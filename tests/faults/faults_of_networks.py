@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncGenerator
 
 from tests.faults.stage import Victim
 from tests.faults.trial import Fault
+from tests.support.rtp_faults import Corrupting, Lossy
+
+UDP = {"transport": "udp"}
 
 
 async def cut(victim: Victim) -> AsyncGenerator[None]:
@@ -14,4 +18,64 @@ async def cut(victim: Victim) -> AsyncGenerator[None]:
     yield
 
 
-FAULTS = (Fault("TCP connection cut by a reset", cut, 2, brief_s=0.5),)
+async def unplugged(victim: Victim) -> AsyncGenerator[None]:
+    """Nothing gets through, and nobody is told."""
+    victim.proxy.silent = True
+    yield
+    victim.proxy.silent = False
+
+
+async def delayed(victim: Victim) -> AsyncGenerator[None]:
+    """Everything takes longer."""
+    victim.proxy.delay_s = 0.3
+    yield
+    victim.proxy.delay_s = 0.0
+
+
+async def throttled(victim: Victim) -> AsyncGenerator[None]:
+    """The line carries a third of what the camera sends."""
+    victim.proxy.bytes_per_s = victim.bytes_per_s / 3
+    yield
+    victim.proxy.bytes_per_s = None
+
+
+async def corrupt(victim: Victim) -> AsyncGenerator[None]:
+    """Bits of the pictures are turned."""
+    victim.proxy.rtp = Corrupting(0.1)
+    yield
+    victim.proxy.rtp = bytes
+
+
+async def garbled(victim: Victim) -> AsyncGenerator[None]:
+    """Bytes of the connection are wrong: the lengths between the packets among them."""
+    chosen = random.Random(7)
+
+    def garble(data: bytes) -> bytes:
+        changed = bytearray(data)
+        if chosen.random() < 0.05:
+            changed[chosen.randrange(min(4, len(changed)))] ^= 0xFF
+        return bytes(changed)
+
+    victim.proxy.garble = garble
+    yield
+    victim.proxy.garble = bytes
+
+
+async def lossy(victim: Victim) -> AsyncGenerator[None]:
+    """Packets are lost on UDP."""
+    victim.proxy.rtp = losses = Lossy(0.05)
+    yield
+    victim.proxy.rtp = bytes
+    victim.notes.append(f"{losses.lost} packets lost")
+
+
+FAULTS = (
+    Fault("TCP connection cut by a reset", cut, 2, brief_s=0.5),
+    Fault("cable pulled for 12 s: TCP, nobody is told", unplugged, 12),
+    Fault("cable pulled for 12 s: UDP", unplugged, 12, setting=UDP),
+    Fault("network 300 ms slower, then as before", delayed, 5, seen=False),
+    Fault("throttled to a third of the camera's rate for 20 s", throttled, 20),
+    Fault("a bit wrong in 10 % of the packets", corrupt, 10),
+    Fault("bytes of the TCP connection wrong, framing too", garbled, 10),
+    Fault("5 % of the packets lost on UDP", lossy, 10, setting=UDP),
+)

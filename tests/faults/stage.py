@@ -14,14 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from stream.config import parse_config
 from tests.faults.watch import CameraWatch
 from tests.stream.running import ADMIN, PUBLISH, Running, running
-from tests.support.numbered import NumberEngine
+from tests.support.numbered import BITS, NumberEngine
 from tests.support.rtsp_proxy import RtspProxy
 from tests.support.rtsp_server import (
+    Image,
     Mount,
     RtspServer,
     encode_access_units,
@@ -36,12 +38,14 @@ HOST_NAME = "camera.test"
 
 @dataclass(frozen=True)
 class Clip:
-    """What a camera sends: `seconds` of it, over and over. `still`: one picture all the time."""
+    """What a camera sends: `seconds` of it, over and over (256 pictures: then the last one goes over into the first).
+    `still`: one picture all the time.
+    """
 
     width: int = 320
     height: int = 192
     fps: int = 25
-    seconds: int = 10
+    seconds: float = 10.24
     codec: str = "h264"
     gop: int = 25
     still: bool = False
@@ -49,7 +53,18 @@ class Clip:
     @property
     def count(self) -> int:
         """Its pictures."""
-        return self.fps * self.seconds
+        return round(self.fps * self.seconds)
+
+    def pictures(self) -> list[Image]:
+        """What is on it: numbers, and a texture below them that moves, so that a picture takes several packets."""
+        numbered = index_frames(self.count, self.width, self.height)
+        texture = np.random.default_rng(7).integers(-20, 20, (self.height, self.width, 1), np.int16)
+        texture[: self.width // BITS] = 0
+        moved = (np.roll(texture, 5 * index, axis=1) for index in range(self.count))
+        return [
+            (image + noise).clip(0, 255).astype(np.uint8)
+            for image, noise in zip(numbered, moved, strict=True)
+        ]
 
     def write(self, folder: Path) -> Path:
         """The clip as a file of access units; made once."""
@@ -57,9 +72,7 @@ class Clip:
             f"{self.codec}-{self.width}x{self.height}-{self.fps}-{self.seconds}-{self.gop}-{self.still}.units"
         )
         if not path.exists():
-            pictures = index_frames(self.count, self.width, self.height)
-            if self.still:
-                pictures = [pictures[0]] * self.count
+            pictures = [self.pictures()[0]] * self.count if self.still else self.pictures()
             units = encode_access_units(pictures, fps=self.fps, gop=self.gop, codec=self.codec)
             write_access_units(path, units)
         return path
@@ -95,9 +108,8 @@ class Victim:
         """On its port, with its mounts."""
         await asyncio.to_thread(self.server.start)
 
-    async def switch(self, **changes: Any) -> None:
+    async def switch(self, clip: Clip) -> None:
         """Send another clip from the next key frame on, without any other sign of it."""
-        clip = replace(self.clip, **changes)
         media = await asyncio.to_thread(clip.write, self.folder)
         self.server.switch(self.server.mounts[0], media, clip.gop)
 
@@ -106,6 +118,11 @@ class Victim:
         media = await asyncio.to_thread((clip or self.clip).write, self.folder)
         codec = (clip or self.clip).codec
         self.server.mounts[0] = replace(self.server.mounts[0], media=str(media), codec=codec, **changes)
+
+    @property
+    def bytes_per_s(self) -> float:
+        """What its camera sends, on average."""
+        return Path(self.server.mounts[0].media).stat().st_size / self.clip.seconds
 
     def reader_pid(self) -> int:
         """The process that decodes its camera: the one below this that is connected to its proxy."""
@@ -120,7 +137,7 @@ class Stage:
     """What all faults of a run have in common."""
 
     def __init__(self, service: Running, siblings: list[CameraWatch], folder: Path) -> None:
-        self.service, self.siblings, self._folder = service, siblings, folder
+        self.service, self.siblings, self.folder = service, siblings, folder
         self._numbers = itertools.count(1)
 
     @asynccontextmanager
@@ -129,15 +146,15 @@ class Stage:
         **settings: Any,
     ) -> AsyncIterator[Victim]:  # fmt: skip
         """A server with so many mounts, each a camera of the service; all is gone afterwards."""
-        folder = self._folder / f"victim{next(self._numbers)}"
+        folder = self.folder / f"victim{next(self._numbers)}"
         folder.mkdir()
         names = [f"{folder.name}-{index}" for index in range(cameras)]
         async with AsyncExitStack() as held:
             server = held.enter_context(RtspServer(folder))
-            await serve(server, clip, self._folder, cameras, **(mount or {}))
+            await serve(server, clip, self.folder, cameras, **(mount or {}))
             proxy = await held.enter_async_context(RtspProxy(server.port))
             watches = [watch_of(self.service, name, server, clip) for name in names]
-            victim = Victim(server, proxy, watches, clip, self.service, self._folder, settings)
+            victim = Victim(server, proxy, watches, clip, self.service, self.folder, settings)
             for index, watch in enumerate(watches):
                 held.callback(watch.close)
                 answer = await self.service.add(watch.name, victim.url(index, host), **settings)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.faults import faults_of_networks, faults_of_servers
+from tests.faults import faults_of_decoders, faults_of_networks, faults_of_pictures, faults_of_servers
 from tests.faults.stage import stage
 from tests.faults.trial import Fault, Row, attempt
 
-FAULTS: tuple[Fault, ...] = (*faults_of_servers.FAULTS, *faults_of_networks.FAULTS)
+FAULTS: tuple[Fault, ...] = (
+    *faults_of_servers.FAULTS,
+    *faults_of_networks.FAULTS,
+    *faults_of_pictures.FAULTS,
+    *faults_of_decoders.FAULTS,
+)
 
 
 async def run(

@@ -14,7 +14,7 @@ HEAD = (
     "frames lost",
     "its delay, before → after",
     "siblings' p99, before → during",
-    "siblings' longest pause",
+    "siblings' longest pause, frames lost",
     "",
 )
 
@@ -30,7 +30,7 @@ def cells(row: Row) -> tuple[str, ...]:
         str(row.frames_lost),
         f"{row.delay_before_ms:.0f} → {row.delay_after_ms:.0f} ms",
         f"{row.siblings_p99_before_ms:.0f} → {row.siblings_p99_during_ms:.0f} ms",
-        f"{row.siblings_pause_ms:.0f} ms",
+        f"{row.siblings_pause_ms:.0f} ms, {row.siblings_lost}",
         "; ".join(remarks),
     )
 

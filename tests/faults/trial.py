@@ -10,6 +10,7 @@ were not published. *p99*: of the time from when a sibling was due to send a pic
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.stage import Clip, Stage, Victim
-from tests.faults.watch import CameraWatch, Since, longest_pause_s, percentile
+from tests.faults.watch import CameraWatch, Since, longest_pause_s, percentile, what_it_says
 
 USUAL = Clip()
 FRESH_S = 1.0
@@ -32,7 +33,8 @@ BACK_WITHIN_S = 75.0
 @dataclass(frozen=True)
 class Fault:
     """`make` sets the fault, yields, and removes it. `hold_s`: how long it lasts; `brief_s`: in `make test`, None: it
-    is not done there. `seen`: whether it is to be noticed, or else to be borne without any break.
+    is not done there. `seen`: whether it is to be noticed, or else to be borne without any break. `clip`: what the
+    camera sends; `later`: clips that it will send; `setting`: what else is asked of `Stage.victim`.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Fault:
     brief_s: float | None = None
     seen: bool = True
     clip: Clip = USUAL
+    later: tuple[Clip, ...] = ()
     setting: dict[str, Any] = field(default_factory=dict)
 
 
@@ -59,18 +62,20 @@ class Row:
     siblings_p99_before_ms: float
     siblings_p99_during_ms: float
     siblings_pause_ms: float
+    siblings_lost: int
     notes: tuple[str, ...]
     problems: tuple[str, ...]
 
 
 async def attempt(stage: Stage, fault: Fault, *, calm_s: float = 5.0) -> Row:
     """Do one fault to a camera of its own; `calm_s` is watched before it and after it."""
+    for clip in fault.later:
+        await asyncio.to_thread(clip.write, stage.folder)
     async with stage.victim(fault.clip, **fault.setting) as victim:
         up = [asyncio.create_task(_fresh(watch, time.time(), UP_WITHIN_S)) for watch in victim.watches]
         if None in await asyncio.gather(*up):
-            raise RuntimeError(
-                f"{fault.name}: the camera never came up: {victim.watches[0].status.last_error}"
-            )
+            said = what_it_says(victim.watches[0].status)
+            raise RuntimeError(f"{fault.name}: not all of its cameras came up in {UP_WITHIN_S:g} s: {said}")
         await asyncio.sleep(calm_s)
         return await _measured(stage, fault, victim, calm_s)
 
@@ -83,7 +88,7 @@ async def _measured(stage: Stage, fault: Fault, victim: Victim, calm_s: float) -
     try:
         async with asynccontextmanager(fault.make)(victim):
             await asyncio.sleep(max(0.0, set_at_s + fault.hold_s - time.time()))
-            removed_from_s = time.time()
+            removed_from_s, said = time.time(), what_it_says(victim.watches[0].status)
         removed_at_s = time.time()
         fresh = (_fresh(watch, removed_from_s, BACK_WITHIN_S) for watch in victim.watches)
         back = await asyncio.gather(*fresh)
@@ -97,7 +102,9 @@ async def _measured(stage: Stage, fault: Fault, victim: Victim, calm_s: float) -
         fault=fault.name,
         held_s=round(removed_from_s - set_at_s, 1),
         detected_s=_last(each.found_at_s and each.found_at_s - set_at_s for each in victims),
-        seen_as="; ".join(dict.fromkeys(each.found_as for each in victims if each.found_as)),
+        seen_as=", then ".join(
+            dict.fromkeys(words for words in (*(each.found_as for each in victims), said) if words)
+        ),
         recovered_s=_last(at_s and max(0.0, at_s - removed_at_s) for at_s in back),
         frames_lost=sum(_lost(watch, set_at_s) for watch in victim.watches),
         delay_before_ms=delay_ms[0],
@@ -107,15 +114,17 @@ async def _measured(stage: Stage, fault: Fault, victim: Victim, calm_s: float) -
         siblings_pause_ms=max(
             round(1000 * longest_pause_s(each.between(*during))) for each in stage.siblings
         ),
+        siblings_lost=sum(each.dropped for each in siblings),
         notes=(*victim.notes, *_order_of_return(back, removed_at_s)),
         problems=tuple(_problems(fault, victims, siblings, back, delay_ms)),
     )
 
 
 async def _look(cameras: Sequence[Since]) -> None:
-    while True:
-        for camera in cameras:
-            camera.look()
+    for camera in itertools.cycle(
+        cameras
+    ):  # one at a time: to look at thirty at once would be a fault by itself
+        camera.look()
         await asyncio.sleep(POLL_S)
 
 

@@ -17,7 +17,7 @@ from stream.statistics import CameraStatus
 from stream.types import TrackedFrame
 from tests.support.rtsp_server import read_index
 
-BREAKS = ("gap", "resize", "cut")
+BREAKS = ("gap", "resize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,11 @@ def breaks(frames: Iterable[Seen]) -> list[str]:
     return [flag for frame in frames for flag in frame.flags if flag in BREAKS]
 
 
+def what_it_says(status: CameraStatus) -> str:
+    """Of a camera that is down, why; else nothing."""
+    return "" if status.up else (status.last_error or "down").rpartition(": ")[2]
+
+
 class Since:
     """What there is to see of a camera that was not so when this was made. `found`: when (Unix time) that was first
     noticed by `look`, and as what.
@@ -119,7 +124,7 @@ class Since:
         """The first thing that the state, a metric or a frame's flags say now; None: all is as it was."""
         now, before = self.watch.status, self._before
         if not now.up or now.last_error != before.last_error:
-            return f"down: {(now.last_error or '').rpartition(': ')[2]}" if now.last_error else "down"
+            return what_it_says(now) or "down"
         if self.watch.frozen:
             return "frozen"
         corrupt = now.dropped.get("corrupt", 0) - before.dropped.get("corrupt", 0)
@@ -130,13 +135,14 @@ class Since:
 
     @property
     def disturbed(self) -> str | None:
-        """Whether anything at all has happened to the camera, or a frame of it was lost."""
-        now, before = self.watch.status, self._before
-        lost = {cause: count - before.dropped.get(cause, 0) for cause, count in now.dropped.items()}
-        lost = {cause: count for cause, count in lost.items() if count}
-        if (sign := self.sign()) is not None or now.reconnects != before.reconnects:
-            return sign or "reconnected"
-        return f"lost {lost}" if lost else None
+        """What has happened to the camera, if anything."""
+        reconnected = self.watch.status.reconnects != self._before.reconnects
+        return self.sign() or ("reconnected" if reconnected else None)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were given up."""
+        return sum(self.watch.status.dropped.values()) - sum(self._before.dropped.values())
 
 
 def percentile(values: Iterable[float], percent: int) -> float:

@@ -130,6 +130,8 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(str(spec["port"]))
+    # By itself it answers one client at a time, and waits for a camera's first picture meanwhile.
+    server.get_thread_pool().set_max_threads(len(spec["mounts"]))
     auth = GstRtspServer.RTSPAuth()
     if spec["certificate"] is not None:
         auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(spec["certificate"]))

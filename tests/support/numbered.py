@@ -47,14 +47,16 @@ class NumberEngine:
         self.windows += 1
         if self._fails_every and self.windows % self._fails_every == 0:
             raise ValueError("this window is not answered")
-        frames = window.frames[-window.answers :]
-        return EngineAnswer(tuple(_answer(frame) for frame in frames), {"decode": 0.001})
+        flags = (window.after,) if window.after in ("gap", "resize") else ()
+        first, *others = window.frames[-window.answers :]
+        answers = (_answer(first, flags), *(_answer(frame) for frame in others))
+        return EngineAnswer(answers, {"decode": 0.001})
 
     def forget(self, camera: str) -> None:
         """It keeps nothing."""
 
 
-def _answer(frame: Frame) -> TrackedFrame:
+def _answer(frame: Frame, flags: tuple[str, ...] = ()) -> TrackedFrame:
     mask = number_mask(read_index(frame.image), (frame.image.shape[0], frame.image.shape[1]))
     track = Track(1, "number", 0.9, encode_mask(mask), box_of_mask(mask))
     return TrackedFrame(
@@ -66,4 +68,5 @@ def _answer(frame: Frame) -> TrackedFrame:
         clock=frame.clock,
         tracks=(track,),
         image=frame.image,
+        flags=(*flags, *frame.flags),
     )
