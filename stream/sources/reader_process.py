@@ -34,6 +34,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from stream.sources.h264 import H264Look
+from stream.sources.media_times import MediaTimes
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
 from stream.sources.packet_box import Packet, PacketBox
 from stream.sources.peers import connected_to
@@ -63,7 +64,7 @@ class Reader:
         self._format: dict[str, Any] = {"codec": "", "profile": None, "reordered": False}
         self._stop = threading.Event()
         self._arrivals: dict[int | None, float] = {}
-        self._last_pts, self._pts_offset = -1, 0
+        self._times = MediaTimes()
         self._opening = True
         self._opening_ends_s = float("inf")
 
@@ -160,7 +161,10 @@ class Reader:
 
     def _show(self, packet: Any, frames: list[tuple[Any, float]]) -> None:
         """Hand on a packet and the pictures that came out of the decoder with it: it goes first."""
-        timed = [(frame, arrival_s, self._next_pts(frame.pts)) for frame, arrival_s in frames]
+        timed = [
+            (frame, arrival_s, self._times.next(frame.pts, float(frame.time_base), arrival_s))
+            for frame, arrival_s in frames
+        ]
         if self._look is not None:
             self._pass_on(packet, timed, self._look)
         for frame, arrival_s, pts in timed:
@@ -212,16 +216,6 @@ class Reader:
         base = frame.time_base
         frame_times = {"pts": pts, "time_base": [base.numerator, base.denominator]}
         self._outbox.publish(index, {**frame_times, "arrival_s": arrival_s})
-
-    def _next_pts(self, pts: int | None) -> int:
-        """A timestamp that grows, also where the camera's are missing or jump back."""
-        if pts is None:
-            self._last_pts += 1
-            return self._last_pts
-        if pts + self._pts_offset <= self._last_pts:
-            self._pts_offset = self._last_pts + 1 - pts
-        self._last_pts = pts + self._pts_offset
-        return self._last_pts
 
 
 def is_known(url: str) -> bool:
