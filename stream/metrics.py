@@ -58,6 +58,10 @@ class Metrics:
         self.received = counter("frames_received", "Frames decoded from the camera.")
         self.dropped = counter("frames_dropped", "Frames that got no answer, by cause.", ("camera", "cause"))
         self.published = counter("frames_published", "Frames handed to the subscribers with their tracks.")
+        self.damaged = counter(
+            "frames_damaged",
+            "Frames published though parts of their pictures were lost on the way, or wrong.",
+        )
         self.windows = counter(
             "windows",
             "Windows answered, by pace: the usual stride, more frames at a time, or the newest after some were lost.",
@@ -165,7 +169,7 @@ class Metrics:
         )
         self.build.labels(version=package_version()).set(1)
         self._by_camera: tuple[Counter | Gauge, ...] = (
-            *(self.received, self.published, self.engine_failures, self.out_of_slots),
+            *(self.received, self.published, self.damaged, self.engine_failures, self.out_of_slots),
             *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up, self.viewers),
             *(self.viewer_dropped, self.packets_lost, self.masks_dropped),
             *(self.camera_waiting, self.camera_frozen),

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.types import Frame
+from stream.types import DAMAGED, Frame
 
 PictureFlag = Literal["cut", "stale"]
 
@@ -26,7 +26,8 @@ class PictureWatch:
 
     "cut": the picture differs from the one before by more than `cut_difference` (mean of the absolute differences of
     pixel values, 0 to 255), and by far more than pictures have of late. "stale": for at least `stale_s` seconds no
-    pixel that is looked at has changed, which no camera's sensor does. Raises ValueError when a limit is not above 0.
+    pixel that is looked at has changed, which no camera's sensor does. Damaged pictures are compared with none. Raises
+    ValueError when a limit is not above 0.
     """
 
     def __init__(self, *, cut_difference: float = 40.0, stale_s: float = 2.0) -> None:
@@ -41,7 +42,9 @@ class PictureWatch:
     def look(self, frame: Frame) -> PictureFlag | None:
         """What the next frame's picture says."""
         sample = self._sample(frame)
-        last, self._last = self._last, sample
+        last, self._last = self._last, None if DAMAGED in frame.flags else sample
+        if self._last is None:  # what was lost of it says nothing of the scene
+            return None
         if last is None or last.shape != sample.shape or frame.discontinuity:
             self._still_since_s = None
             return None

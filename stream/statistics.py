@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from stream.events import TrackEvent
 from stream.metrics import PACES, Metrics, Pace
 from stream.recent import Recent
-from stream.types import Clock, TrackedFrame
+from stream.types import DAMAGED, Clock, TrackedFrame
 from stream.zones import ZoneView
 
 FPS_WINDOW_S = 5.0
@@ -145,6 +145,8 @@ class CameraStatistics:
         self._metrics.published.labels(self.camera).inc()
         self._metrics.active_tracks.labels(self.camera).set(self._active_tracks)
         self._metrics.camera_frozen.labels(self.camera).set(not self._went_down and "stale" in frame.flags)
+        if DAMAGED in frame.flags:
+            self._metrics.damaged.labels(self.camera).inc()
         self._clock_latency(frame.clock, latency_s)
 
     def stage(self, stage: str, seconds: float) -> None:

@@ -26,6 +26,10 @@ Policy = Literal["keep", "age", "reset"]
 """What a break does to identities: they go on as if no time had passed; time has passed for them; all are new."""
 
 
+DAMAGED = "damaged"
+"""Flag of a frame: parts of its picture were lost or wrong, or parts of one that it builds on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One decoded picture of one camera.
@@ -33,7 +37,7 @@ class Frame:
     `seq` counts the frames of this camera from 0 and never goes back, also across reconnects; `pts` is in
     `time_base` units; `captured_at_s` is Unix time in seconds; `image` has shape (H, W, 3), RGB, uint8, and is
     never written to. `discontinuity` is true for the first frame after a reconnect. `flags`: what its
-    picture says of itself ("cut", "stale").
+    picture says of itself ("cut", "stale"), and whether it is whole ("damaged").
     """
 
     camera: str
@@ -66,7 +70,7 @@ class TrackedFrame:
     """What subscribers get: a frame's identity and time, its picture, and the tracks on it.
 
     `flags` are words that subscribers may show: "gap" and "resize" on the first frame after such a break, "cut" on the
-    first frame of another scene, "stale" while the picture is frozen.
+    first frame of another scene, "stale" while the picture is frozen, "damaged" on one that did not arrive whole.
     `published_at_s` is Unix time in seconds, set when the hub hands the frame out. `stages_s`: where the time since its
     capture went, as far as it is known (names as in `stream.metrics.STAGES`).
     """

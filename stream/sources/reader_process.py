@@ -33,6 +33,7 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
+from stream.sources.damage import DamageLog
 from stream.sources.h264 import H264Look
 from stream.sources.media_times import MediaTimes
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
@@ -65,6 +66,7 @@ class Reader:
         self._stop = threading.Event()
         self._arrivals: dict[int | None, float] = {}
         self._times = MediaTimes()
+        self._damage = DamageLog()
         self._opening = True
         self._opening_ends_s = float("inf")
 
@@ -73,7 +75,7 @@ class Reader:
         threading.Thread(target=self._listen, daemon=True).start()
         started, opened = time.monotonic(), False
         try:
-            with self._open() as container:
+            with self._damage, self._open() as container:
                 opened = True
                 failure = (self._read(container), "")
         except Exception as error:  # whatever it is, the parent decides what it means
@@ -133,7 +135,8 @@ class Reader:
             self._judge(now - asked)
             keyframe_seen = keyframe_seen or packet.is_keyframe
             if keyframe_seen:
-                self._show(packet, self._decode(packet))
+                frames = self._decode(packet)
+                self._show(packet, frames, self._damage.of(codec, keyframe=packet.is_keyframe))
             asked = time.time()
         return "EndOfStream"
 
@@ -159,7 +162,7 @@ class Reader:
             self._outbox.dropped("corrupt", 1)
         return shown
 
-    def _show(self, packet: Any, frames: list[tuple[Any, float]]) -> None:
+    def _show(self, packet: Any, frames: list[tuple[Any, float]], damaged: bool) -> None:
         """Hand on a packet and the pictures that came out of the decoder with it: it goes first."""
         timed = [
             (frame, arrival_s, self._times.next(frame.pts, float(frame.time_base), arrival_s))
@@ -168,7 +171,7 @@ class Reader:
         if self._look is not None:
             self._pass_on(packet, timed, self._look)
         for frame, arrival_s, pts in timed:
-            self._deliver(frame, arrival_s, pts)
+            self._deliver(frame, arrival_s, pts, damaged)
 
     def _pass_on(self, packet: Any, timed: list[tuple[Any, float, int]], look: H264Look) -> None:
         """Keep a packet for viewers who get the camera's own pictures."""
@@ -202,7 +205,7 @@ class Reader:
             self._arrivals.pop(next(iter(self._arrivals)))
         return time.time() if arrival_s is None else arrival_s
 
-    def _deliver(self, frame: Any, arrival_s: float, pts: int) -> None:
+    def _deliver(self, frame: Any, arrival_s: float, pts: int, damaged: bool) -> None:
         index, slot = self._outbox.slot(frame.height, frame.width)
         plane = frame.reformat(format="rgb24").planes[0]
         rows = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
@@ -215,7 +218,7 @@ class Reader:
             timer.start()
         base = frame.time_base
         frame_times = {"pts": pts, "time_base": [base.numerator, base.denominator]}
-        self._outbox.publish(index, {**frame_times, "arrival_s": arrival_s})
+        self._outbox.publish(index, {**frame_times, "arrival_s": arrival_s, "damaged": damaged})
 
 
 def is_known(url: str) -> bool:

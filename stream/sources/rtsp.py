@@ -17,7 +17,7 @@ from stream.sources.errors import Failure, stream_error
 from stream.sources.packets import EncodedPacket, PacketTap, VideoFormat
 from stream.sources.reader import Reader, ReaderMessage
 from stream.sources.urls import SourceAddress
-from stream.types import Frame
+from stream.types import DAMAGED, Frame
 
 _GRACE_S = 1.0
 """FFmpeg's own time limits speak first: they know more about what went wrong."""
@@ -132,6 +132,7 @@ class LiveSource(IteratedSource):
             image=message.image,
             clock="arrival",
             discontinuity=self._discontinuity,
+            flags=(DAMAGED,) if fields["damaged"] else (),
         )
         self._seq += 1
         self._discontinuity = False

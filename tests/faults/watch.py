@@ -14,7 +14,7 @@ from itertools import pairwise
 from stream.app import Service
 from stream.pipeline import CameraPipeline
 from stream.statistics import CameraStatus
-from stream.types import TrackedFrame
+from stream.types import DAMAGED, TrackedFrame
 from tests.support.rtsp_server import read_index
 
 BREAKS = ("gap", "resize")
@@ -127,6 +127,8 @@ class Since:
             return what_it_says(now) or "down"
         if self.watch.frozen:
             return "frozen"
+        if DAMAGED in {flag for frame in self.watch.between(self.at_s) for flag in frame.flags}:
+            return "flag: damaged"
         corrupt = now.dropped.get("corrupt", 0) - before.dropped.get("corrupt", 0)
         if corrupt > 0:
             return "corrupt frames"

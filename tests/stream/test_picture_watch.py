@@ -10,7 +10,7 @@ import pytest
 
 from stream.engine import TorchEngine
 from stream.picture_watch import PictureWatch
-from stream.types import Frame, Policy
+from stream.types import DAMAGED, Frame, Policy
 from stream.window import RollingWindows
 from syncvis_online.config import TrackerConfig
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
@@ -34,6 +34,15 @@ def test_scenes_in_motion_are_not_cut_and_a_cut_between_two_is() -> None:
     flags = [watch.look(frame(i, image)) for i, image in enumerate(film(1, 20) + film(2, 20))]
     assert [i for i, flag in enumerate(flags) if flag == "cut"] == [20]
     assert "stale" not in flags
+
+
+def test_a_damaged_picture_is_no_cut_nor_is_the_whole_one_after_it() -> None:
+    white = np.full((72, 128, 3), 255, np.uint8)
+    whole, damaged = film(1, 20), replace(frame(20, white), flags=(DAMAGED,))
+    watch = PictureWatch()
+    frames = [*(frame(i, image) for i, image in enumerate(whole)), damaged, frame(21, whole[-1])]
+    assert {watch.look(each) for each in frames} == {None}
+    assert watch.look(frame(22, white)) == "cut"
 
 
 def test_noise_and_a_light_that_changes_are_no_cut() -> None:

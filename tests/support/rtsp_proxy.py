@@ -112,7 +112,8 @@ class RtspProxy:
         self._tasks.add(task)
         self._writers.add(writer)
         try:
-            await _connect(self, reader, writer, self._writers)
+            with suppress(asyncio.CancelledError):  # by __aexit__; asyncio would complain of it
+                await _connect(self, reader, writer, self._writers)
         finally:
             self._tasks.discard(task)
             self._writers.discard(writer)
