@@ -12,6 +12,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from stream.errors import ConfigError, SourceForbidden, SourceUnavailable
@@ -46,9 +47,17 @@ _WRAPPING = tuple(
 """IPv4 in the last 32 bits: NAT64 (RFC 6052), compatible (RFC 4291), translated (RFC 2765), mapped (RFC 4291)."""
 
 
+LOOK_UP_TIMEOUT_S = 10.0
+_look_ups = ThreadPoolExecutor(8, "look-up")
+"""Threads of their own: where no name server answers each takes many seconds, and the loop's usual ones start readers
+and blur pictures of other cameras meanwhile."""
+
+
 async def look_up(host: str) -> Sequence[str]:
-    """All addresses of a host. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    """All addresses of a host. Raises OSError, TimeoutError among it."""
+    ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+        found = await asyncio.get_running_loop().run_in_executor(_look_ups, ask)
     return [str(entry[4][0]) for entry in found]
 
 

@@ -13,10 +13,11 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.faults import names
 from tests.faults.stage import NAME_OF_ENGINE
 from tests.faults.suite import FAULTS, run
 from tests.faults.table import cells, head, line
-from tests.faults.trial import Row
+from tests.faults.trial import Fault, Row
 
 CALM_S = 5.0
 
@@ -33,13 +34,26 @@ def main() -> int:
     chosen = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
     if not chosen:
         parser.error("no fault has such a name; there are: " + "; ".join(fault.name for fault in FAULTS))
+    with tempfile.TemporaryDirectory() as folder:
+        if not names.may_change():
+            again = names.run_again_in_namespace(Path(folder), ["-m", "tests.faults", *sys.argv[1:]])
+            if again is not None:
+                return again
+            print("host names cannot be changed here (unshare --mount): faults that need that are left out")
+            chosen = [fault for fault in chosen if not fault.needs_names]
+        else:
+            names.set_known(True)
+        return done(chosen, Path(folder), arguments.json)
+
+
+def done(chosen: list[Fault], folder: Path, report_to: Path | None) -> int:
+    """Do them; the exit code."""
     logging.getLogger("stream").setLevel(logging.CRITICAL)  # that cameras fail is no news here
     print(f"model: {NAME_OF_ENGINE}\n\n{head()}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        told = run(chosen, Path(folder), calm_s=CALM_S, told=lambda row: print(line(cells(row)), flush=True))
-        rows = asyncio.run(told)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report(rows), indent=1) + "\n", encoding="utf-8")
+    told = run(chosen, folder, calm_s=CALM_S, told=lambda row: print(line(cells(row)), flush=True))
+    rows = asyncio.run(told)
+    if report_to is not None:
+        report_to.write_text(json.dumps(report(rows), indent=1) + "\n", encoding="utf-8")
     return int(any(row.problems for row in rows))
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator
 
-from tests.faults.stage import Victim
+from tests.faults import names
+from tests.faults.stage import Clip, Victim
 from tests.faults.trial import Fault
 from tests.support.rtp_faults import Corrupting, Lossy
 
+LONG = Clip(width=160, height=96, seconds=40.96)
+"""So long that a delay of many seconds is not taken for a short one."""
 UDP = {"transport": "udp"}
 
 
@@ -69,13 +72,22 @@ async def lossy(victim: Victim) -> AsyncGenerator[None]:
     victim.notes.append(f"{losses.lost} packets lost")
 
 
+async def nameless(victim: Victim) -> AsyncGenerator[None]:
+    """Its name is known no more, and its connection is cut."""
+    names.set_known(False)
+    victim.proxy.cut()
+    yield
+    names.set_known(True)
+
+
 FAULTS = (
     Fault("TCP connection cut by a reset", cut, 2, brief_s=0.5),
     Fault("cable pulled for 12 s: TCP, nobody is told", unplugged, 12),
     Fault("cable pulled for 12 s: UDP", unplugged, 12, setting=UDP),
     Fault("network 300 ms slower, then as before", delayed, 5, seen=False),
-    Fault("throttled to a third of the camera's rate for 20 s", throttled, 20),
+    Fault("throttled to a third of the camera's rate for 20 s", throttled, 20, clip=LONG),
     Fault("a bit wrong in 10 % of the packets", corrupt, 10),
     Fault("bytes of the TCP connection wrong, framing too", garbled, 10),
     Fault("5 % of the packets lost on UDP", lossy, 10, setting=UDP),
+    Fault("host name not known for 5 s", nameless, 5, setting={"host": names.HOST}, needs_names=True),
 )

@@ -33,7 +33,6 @@ from tests.support.rtsp_server import (
 
 NAME_OF_ENGINE = "none (each picture's number is read from it)"
 SIBLINGS = 2
-HOST_NAME = "camera.test"
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             "server": {
                 "admin_tokens": [ADMIN],
                 "publish_tokens": [PUBLISH],
-                "camera_hosts": ["127.0.0.1", HOST_NAME],
+                "camera_hosts": ["127.0.0.1"],
                 "max_cameras": 64,
             }
         },

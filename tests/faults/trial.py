@@ -34,7 +34,8 @@ BACK_WITHIN_S = 75.0
 class Fault:
     """`make` sets the fault, yields, and removes it. `hold_s`: how long it lasts; `brief_s`: in `make test`, None: it
     is not done there. `seen`: whether it is to be noticed, or else to be borne without any break. `clip`: what the
-    camera sends; `later`: clips that it will send; `setting`: what else is asked of `Stage.victim`.
+    camera sends; `later`: clips that it will send; `setting`: what else is asked of `Stage.victim`. `needs_names`: it
+    takes host names away (tests.faults.names).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Fault:
     clip: Clip = USUAL
     later: tuple[Clip, ...] = ()
     setting: dict[str, Any] = field(default_factory=dict)
+    needs_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Row:
     recovered_s: float | None
     frames_lost: int
     delay_before_ms: float
+    delay_worst_ms: float
     delay_after_ms: float
     siblings_p99_before_ms: float
     siblings_p99_during_ms: float
@@ -108,6 +111,7 @@ async def _measured(stage: Stage, fault: Fault, victim: Victim, calm_s: float) -
         recovered_s=_last(at_s and max(0.0, at_s - removed_at_s) for at_s in back),
         frames_lost=sum(_lost(watch, set_at_s) for watch in victim.watches),
         delay_before_ms=delay_ms[0],
+        delay_worst_ms=_delay_ms(victim, *during, percent=100),
         delay_after_ms=delay_ms[1],
         siblings_p99_before_ms=_p99_ms(stage.siblings, *calm),
         siblings_p99_during_ms=_p99_ms(stage.siblings, *during),
@@ -165,9 +169,9 @@ def _lost(watch: CameraWatch, set_at_s: float) -> int:
     return max(0, due - len(after))
 
 
-def _delay_ms(victim: Victim, start_s: float, end_s: float = float("inf")) -> float:
+def _delay_ms(victim: Victim, start_s: float, end_s: float = float("inf"), percent: int = 50) -> float:
     ages_s = [frame.age_s for watch in victim.watches for frame in watch.between(start_s, end_s)]
-    return round(1000 * percentile(ages_s, 50))
+    return round(1000 * percentile(ages_s, percent))
 
 
 def _p99_ms(siblings: Sequence[CameraWatch], start_s: float, end_s: float) -> float:

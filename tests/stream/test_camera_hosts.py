@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.camera_hosts import CameraHosts
+from stream.camera_hosts import CameraHosts, look_up
 from stream.errors import ConfigError, SourceForbidden, SourceUnavailable
 
 HERE = ["127.0.0.0/8", "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"]
@@ -131,3 +134,23 @@ def test_a_rule_that_is_none_is_refused(rule: str) -> None:
 def test_no_files_and_no_devices(url: str) -> None:
     with pytest.raises(ConfigError, match="url: only rtsp://"):
         CameraHosts().check_url(url)
+
+
+async def test_names_that_no_server_answers_for_take_nothing_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def silent(*_: object, **__: object) -> list[object]:
+        answered.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    asked = [asyncio.create_task(look_up(f"cam{index}.example.org")) for index in range(64)]
+    try:
+        # As many as the loop has threads for usual work, such as starting a reader.
+        await asyncio.gather(*(asyncio.to_thread(lambda: None) for _ in range(64)))
+        assert not any(task.done() for task in asked)
+    finally:
+        answered.set()
+        await asyncio.gather(*asked)
