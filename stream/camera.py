@@ -57,6 +57,7 @@ class CameraSource:
         # Opens nothing yet, but refuses a wrong address now and not when the service runs.
         self.paced = factory().live or camera.realtime
         self._duration_s = duration_s
+        self._statistics = statistics
         self._supervisor = Supervisor(factory, policy=policy, observer=_Observer(statistics, policy))
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
@@ -64,6 +65,7 @@ class CameraSource:
         end_s: float | None = None
         async with aclosing(self._supervisor.frames()) as frames:
             async for frame in frames:
+                self._statistics.behind(frame.lag_s)
                 if self._duration_s is not None:
                     end_s = frame.captured_at_s + self._duration_s if end_s is None else end_s
                     if frame.captured_at_s >= end_s:

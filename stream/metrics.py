@@ -138,6 +138,10 @@ class Metrics:
         self.camera_frozen = gauge(
             "camera_frozen", "1 while frames come whose pixels do not change (`pipeline.stale_s`), else 0."
         )
+        self.camera_lag = gauge(
+            "camera_lag_seconds",
+            "By how much the newest frame arrived later than the earliest of the last minute, by the camera's time.",
+        )
         self.last_frame = gauge(
             "last_frame_timestamp_seconds", "Unix time at which the newest frame was received."
         )
@@ -172,7 +176,7 @@ class Metrics:
             *(self.received, self.published, self.damaged, self.engine_failures, self.out_of_slots),
             *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up, self.viewers),
             *(self.viewer_dropped, self.packets_lost, self.masks_dropped),
-            *(self.camera_waiting, self.camera_frozen),
+            *(self.camera_waiting, self.camera_frozen, self.camera_lag),
         )
         for stage in STAGES:
             self.stage.labels(stage)

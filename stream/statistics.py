@@ -130,6 +130,10 @@ class CameraStatistics:
         if transit_s is not None:
             self.stage("receive", transit_s)
 
+    def behind(self, lag_s: float) -> None:
+        """The newest frame arrived so much later than the earliest of the last minute, by the camera's time."""
+        self._metrics.camera_lag.labels(self.camera).set(lag_s)
+
     def dropped(self, cause: str, count: int = 1) -> None:
         """`count` frames will get no answer."""
         self._dropped[cause] += count
@@ -179,6 +183,7 @@ class CameraStatistics:
         self._metrics.camera_waiting.labels(self.camera).set(not up and self._waits)
         if not up:
             self._metrics.camera_frozen.labels(self.camera).set(0)
+            self._metrics.camera_lag.labels(self.camera).set(0)
             self._active_tracks = 0
             self._metrics.active_tracks.labels(self.camera).set(0)
 

@@ -37,7 +37,8 @@ class Frame:
     `seq` counts the frames of this camera from 0 and never goes back, also across reconnects; `pts` is in
     `time_base` units; `captured_at_s` is Unix time in seconds; `image` has shape (H, W, 3), RGB, uint8, and is
     never written to. `discontinuity` is true for the first frame after a reconnect. `flags`: what its
-    picture says of itself ("cut", "stale"), and whether it is whole ("damaged").
+    picture says of itself ("cut", "stale"), and whether it is whole ("damaged"). `lag_s`: by how much it arrived later
+    than the earliest of the last minute, measured by the camera's time.
     """
 
     camera: str
@@ -49,6 +50,7 @@ class Frame:
     clock: Clock = "arrival"
     discontinuity: bool = False
     flags: tuple[str, ...] = ()
+    lag_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ class SourceOptions(BaseModel):
     """A camera that has sent no picture for so long is unavailable."""
     keyframe_timeout_s: float = Field(default=15.0, gt=0, le=300)
     """How long the first picture may take after opening: cameras with rare key frames need many seconds."""
+    max_lag_s: float | None = Field(default=None, gt=0, le=600)
+    """A camera whose pictures come ever later (a line that is too slow) is opened again when they are so late, rather
+    than shown as it was. None: never; a camera may be thought late only because its clock is slow, by a tenth or more.
+    """
     udp_buffer_bytes: int = Field(default=1 << 20, ge=1 << 14, le=1 << 26)
     """The socket's receive buffer with UDP: a key frame arrives as one burst."""
 

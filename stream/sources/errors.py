@@ -26,6 +26,7 @@ FAILURES: dict[str, tuple[Category, str]] = {
     "EndOfStream": ("unavailable", "the server closed the stream"),
     "ReaderDied": ("unavailable", "its reader process died"),
     "Stalled": ("unavailable", "no more pictures came"),
+    "Behind": ("unavailable", "its pictures come ever later (a slow line, or its clock is)"),
     "NoPicture": ("unavailable", "no picture could be decoded in time (no key frame?)"),
     "UnknownHost": ("unavailable", "the host name is not known"),
     "OSError": ("unavailable", "cannot be reached"),

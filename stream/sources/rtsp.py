@@ -14,6 +14,7 @@ from typing import Any
 from stream.errors import StreamError
 from stream.sources.base import DropCallback, IteratedSource, SourceOptions, ignore_drops
 from stream.sources.errors import Failure, stream_error
+from stream.sources.lag import Lag
 from stream.sources.packets import EncodedPacket, PacketTap, VideoFormat
 from stream.sources.reader import Reader, ReaderMessage
 from stream.sources.urls import SourceAddress
@@ -45,6 +46,7 @@ class LiveSource(IteratedSource):
         self._tap = tap or PacketTap()
         self._check_peers = check_peers
         self._seq = 0
+        self._lag = Lag()
         self._discontinuity = False
         self._started = False
         self._limit_s = options.open_timeout_s + _GRACE_S
@@ -123,16 +125,22 @@ class LiveSource(IteratedSource):
     def _frame(self, message: ReaderMessage) -> Frame:
         assert message.image is not None
         fields = message.fields
+        time_base, arrival_s = Fraction(*fields["time_base"]), fields["arrival_s"]
+        lag_s = self._lag.of(float(fields["pts"] * time_base), arrival_s)
+        limit_s = self._options.max_lag_s
+        if limit_s is not None and self._lag.stays_above(limit_s, lag_s, arrival_s):
+            raise self._error(Failure("Behind"))
         frame = Frame(
             camera=self.camera,
             seq=self._seq,
             pts=fields["pts"],
-            time_base=Fraction(*fields["time_base"]),
-            captured_at_s=fields["arrival_s"],
+            time_base=time_base,
+            captured_at_s=arrival_s,
             image=message.image,
             clock="arrival",
             discontinuity=self._discontinuity,
             flags=(DAMAGED,) if fields["damaged"] else (),
+            lag_s=lag_s,
         )
         self._seq += 1
         self._discontinuity = False

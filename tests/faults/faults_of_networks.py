@@ -86,6 +86,7 @@ FAULTS = (
     Fault("cable pulled for 12 s: UDP", unplugged, 12, setting=UDP),
     Fault("network 300 ms slower, then as before", delayed, 5, seen=False),
     Fault("throttled to a third of the camera's rate for 20 s", throttled, 20, clip=LONG),
+    Fault("the same, with max_lag_s: 3", throttled, 20, clip=LONG, setting={"max_lag_s": 3}),
     Fault("a bit wrong in 10 % of the packets", corrupt, 10),
     Fault("bytes of the TCP connection wrong, framing too", garbled, 10),
     Fault("5 % of the packets lost on UDP", lossy, 10, setting=UDP),

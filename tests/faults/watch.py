@@ -18,6 +18,8 @@ from stream.types import DAMAGED, TrackedFrame
 from tests.support.rtsp_server import read_index
 
 BREAKS = ("gap", "resize")
+LATE_S = 1.5
+"""From this lag on somebody would call a camera late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,12 @@ class CameraWatch:
         return self._service.cameras[self.name].status()
 
     @property
+    def lag_s(self) -> float:
+        """What the metric says."""
+        registry = self._service.registry
+        return registry.get_sample_value("syncvis_camera_lag_seconds", {"camera": self.name}) or 0.0
+
+    @property
     def frozen(self) -> bool:
         """What the metric says."""
         return bool(self._service.registry.get_sample_value("syncvis_camera_frozen", {"camera": self.name}))
@@ -132,6 +140,9 @@ class Since:
         corrupt = now.dropped.get("corrupt", 0) - before.dropped.get("corrupt", 0)
         if corrupt > 0:
             return "corrupt frames"
+        lag_s = self.watch.lag_s
+        if lag_s > LATE_S:
+            return f"lag {lag_s:.0f} s"
         found = breaks(self.watch.between(self.at_s))
         return f"flag: {found[0]}" if found else None
 
