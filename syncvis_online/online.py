@@ -22,6 +22,7 @@ from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
+from syncvis_online.folding import fold_batch_norms
 from syncvis_online.masks import tracks_of
 from syncvis_online.model import SyncVIS
 from syncvis_online.state import TrackerState
@@ -90,6 +91,7 @@ def load_tracker(
     if threads is not None:
         torch.set_num_threads(threads)
     checkpoint = load_model(model)
+    fold_batch_norms(checkpoint.model)
     values = {**checkpoint.tracker.to_mapping(), **(settings or {})}
     return OnlineTracker(checkpoint, TrackerConfig.from_mapping(values, "tracker settings"), device)
 
