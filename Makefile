@@ -28,8 +28,8 @@ audit: ## Ask PyPI for known weaknesses of the pinned packages; says so and goes
 		$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; } || true
 	@$(AUDIT)/bin/python scripts/audit.py constraints.txt
 
-stress: setup-dev system-packages ## Long forms: ten minutes each of viewers, and of cameras, that come and go
-	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py tests/stream/test_cameras_stress.py
+stress: setup-dev system-packages ## Long forms: viewers and cameras that come and go, ten minutes each; overload, six
+	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py tests/stream/test_cameras_stress.py tests/stream/test_overload.py
 
 faults: setup-dev system-packages ## Every fault of cameras and networks, one after the other: a table (docs/faults.md)
 	$(BIN)/python -m tests.faults

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, Field
 
 from stream.app import WAITING, CameraPipeline, Service
@@ -111,9 +111,11 @@ def operation_router(service: Service) -> APIRouter:
         return JSONResponse(health.model_dump(), status_code=503 if state == "closing" else 200)
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-    async def metrics() -> Response:
-        text = await asyncio.get_running_loop().run_in_executor(None, generate_latest, service.registry)
-        return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics(request: Request) -> Response:
+        # Exemplars are only in OpenMetrics, which Prometheus asks for.
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        text = await asyncio.get_running_loop().run_in_executor(None, encode, service.registry)
+        return Response(text, headers={"Content-Type": content_type})
 
     return router
 

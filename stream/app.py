@@ -22,6 +22,7 @@ from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scheduler import Scheduler
 from stream.statistics import CameraStatus, LatencyMs
+from stream.tracing import Tracing
 
 __all__ = ["WAITING", "CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
@@ -30,7 +31,8 @@ _log = logging.getLogger(__name__)
 
 class Service:
     """All cameras of one config, and those that come later (`cameras`). Use `async with`, or `start()` and then
-    `close()`, once. `ledger`: the one that the engine has, of the ids that cameras were given.
+    `close()`, once. `ledger`: the one that the engine has, of the ids that cameras were given. `traces`: who makes
+    some of frames' ways.
 
     Raises ConfigError when an address or the stride is wrong.
     """
@@ -42,6 +44,7 @@ class Service:
         *,
         registry: CollectorRegistry | None = None,
         ledger: IdLedger | None = None,
+        traces: Tracing | None = None,
     ) -> None:
         self.config = config
         self.engine = engine
@@ -49,7 +52,9 @@ class Service:
         self._metrics = Metrics(self.registry)
         self._scheduler = Scheduler(engine)
         self.events = EventHub(on_drop=lambda kind: self._metrics.events_dropped.labels(kind).inc())
-        self.cameras = Cameras(config, self._scheduler, self._metrics, self.events, ledger or IdLedger())
+        self.cameras = Cameras(
+            config, self._scheduler, self._metrics, self.events, ledger or IdLedger(), traces
+        )
         for name, camera in config.cameras.items():
             self.cameras.add(name, camera)
         self._running: asyncio.Task[None] | None = None

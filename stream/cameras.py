@@ -32,6 +32,7 @@ from stream.sources.admitted import Admission
 from stream.sources.published import Doorway
 from stream.sources.urls import parse_address
 from stream.statistics import AWAY, CameraStatistics
+from stream.tracing import Tracing
 from stream.types import TrackedFrame
 from stream.zones import Zones
 
@@ -68,12 +69,18 @@ class Cameras(Mapping[str, CameraPipeline]):
     """The cameras by name, in the order in which they came. Changes are made one after another: see `stream.roster`."""
 
     def __init__(
-        self, config: ServeConfig, scheduler: Scheduler, metrics: Metrics, events: EventHub, ledger: IdLedger
+        self,
+        config: ServeConfig,
+        scheduler: Scheduler,
+        metrics: Metrics,
+        events: EventHub,
+        ledger: IdLedger,
+        traces: Tracing | None = None,
     ) -> None:
         self.doorways: dict[str, Doorway] = {}
         """Of those cameras that are published (`whip:`)."""
         self._config, self._scheduler, self._metrics = config, scheduler, metrics
-        self._events, self._ledger = events, ledger
+        self._events, self._ledger, self._traces = events, ledger, traces
         self._running: dict[str, _Running] = {}
         self._watchers: set[CameraWatcher] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -185,6 +192,7 @@ class Cameras(Mapping[str, CameraPipeline]):
                 intake=Intake(settings.fps, settings.crop),
                 scene=Scene.of(settings),
                 priority=settings.priority,
+                traces=self._traces,
             )
         except SyncVISError:
             statistics.remove()

@@ -94,6 +94,18 @@ class MqttConfig(Section):
         return self
 
 
+class TracingConfig(Section):
+    """An OpenTelemetry collector that gets traces of frames (extra `tracing`), by OTLP over HTTP. `ratio`: of how many
+    frames. `headers`: what it asks for, a token for example. `service`: `service.name` of the traces.
+    """
+
+    endpoint: str = Field(pattern=r"^https?://[^\s@]+$")
+    ratio: Annotated[float, Field(gt=0, le=1)] = 0.01
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    service: str = Field(default="syncvis-online", min_length=1, max_length=200)
+    timeout_s: Seconds = 10.0
+
+
 class LogConfig(Section):
     """What is logged to stderr, and whether as lines of text or as JSON: docs/logs.md."""
 
@@ -119,6 +131,7 @@ class ServeConfig(Section):
     events: EventsConfig = EventsConfig()
     mqtt: MqttConfig | None = None
     log: LogConfig = LogConfig()
+    tracing: TracingConfig | None = None
     state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
     persist_cameras: bool = False
 

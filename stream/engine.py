@@ -6,15 +6,17 @@ Owns each camera's tracker state and the features of the frames that its next wi
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stream.identities import IdLedger
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from syncvis_online.types import Track
 
 if TYPE_CHECKING:  # importing torch takes seconds; a program that never loads an engine does not pay them
+    from torch import Tensor
+
     from syncvis_online.features import FrameFeatures
     from syncvis_online.online import OnlineTracker
     from syncvis_online.state import TrackerState
@@ -52,6 +54,20 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchEngine(Engine, Protocol):
+    """An engine that answers windows of several cameras in one call faster than one after the other."""
+
+    @property
+    def most_windows(self) -> int:
+        """How many it is given at once, at most."""
+        ...
+
+    def process_together(self, windows: Sequence[Window]) -> Sequence[EngineAnswer]:
+        """Answer windows, each of another camera, as `process` would each. Raises, and no camera has changed."""
+        ...
+
+
 @dataclass
 class _Camera:
     """What is kept between the windows of one camera: at most Ts frames' features, and the tracker's state."""
@@ -61,12 +77,19 @@ class _Camera:
 
 
 class TorchEngine:
-    """The model in PyTorch. Each frame is encoded once, whatever the number of windows that hold it."""
+    """The model in PyTorch. Each frame is encoded once, whatever the number of windows that hold it.
 
-    def __init__(self, tracker: OnlineTracker, ledger: IdLedger | None = None) -> None:
+    `most_windows`: of how many cameras windows are answered at once; None: 16 on a GPU, where a batch takes little
+    longer than one window, and 1 on a processor, where it takes as long as all of them.
+    """
+
+    def __init__(
+        self, tracker: OnlineTracker, ledger: IdLedger | None = None, *, most_windows: int | None = None
+    ) -> None:
         self._tracker = tracker
         self._ledger = ledger or IdLedger()
         self._cameras: dict[str, _Camera] = {}
+        self.most_windows = most_windows or (16 if tracker.device.type == "cuda" else 1)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -90,52 +113,74 @@ class TorchEngine:
 
     def process(self, window: Window) -> EngineAnswer:
         """Answer the newest `window.answers` frames; all frames of a window have one size."""
-        newest = window.frames[-1]
-        camera = self._cameras.get(newest.camera) or self._begin(newest.camera)
-        stages = self._encode(camera, window.frames)
-        features = [camera.features[frame.seq] for frame in window.frames]
-        times = [frame.captured_at_s for frame in window.frames]
-        height, width, _ = newest.image.shape
-        if window.after:
-            camera.state = self._tracker.after_break(camera.state, window.policy, times[0])
-        answer = self._tracker.answer(features, times, window.answers, camera.state, (height, width))
-        out_of_slots = answer.state.out_of_slots - camera.state.out_of_slots
-        camera.state = answer.state
-        self._ledger.given(newest.camera, answer.state.next_id)
-        flags = (window.after,) if window.after in ("gap", "resize") else ()
-        answered = window.frames[-window.answers :]
-        frames = tuple(
-            _tracked(frame, tracks, flags if i == 0 else ())
-            for i, (frame, tracks) in enumerate(zip(answered, answer.tracks, strict=True))
-        )
-        return EngineAnswer(frames, {**stages, **answer.stages_s}, out_of_slots)
+        return self.process_together((window,))[0]
+
+    def process_together(self, windows: Sequence[Window]) -> list[EngineAnswer]:
+        """Answer windows, each of another camera. Raises, and no camera has changed."""
+        from syncvis_online.online import WindowRequest
+
+        cameras = [self._cameras.get(w.camera) or self._begin(w.camera) for w in windows]
+        features, stages = self._encoded(windows, cameras)
+        requests = []
+        for window, camera, kept in zip(windows, cameras, features, strict=True):
+            times = [frame.captured_at_s for frame in window.frames]
+            height, width, _ = window.frames[-1].image.shape
+            state = camera.state
+            if window.after:
+                state = self._tracker.after_break(state, window.policy, times[0])
+            requests.append(WindowRequest(list(kept.values()), times, window.answers, state, (height, width)))
+        answers = self._tracker.answer_together(requests)
+        told = []
+        for window, camera, kept, answer in zip(windows, cameras, features, answers, strict=True):
+            out_of_slots = answer.state.out_of_slots - camera.state.out_of_slots
+            camera.state, camera.features = answer.state, kept
+            self._cameras[window.camera] = camera
+            self._ledger.given(window.camera, answer.state.next_id)
+            frames = _tracked_frames(window, answer.tracks)
+            told.append(EngineAnswer(frames, {**stages, **answer.stages_s}, out_of_slots))
+        return told
 
     def _begin(self, name: str) -> _Camera:
         """A camera of which nothing is known but the ids that it was given before."""
-        state = replace(self._tracker.initial_state(), next_id=self._ledger.first(name))
-        self._cameras[name] = _Camera(state)
-        return self._cameras[name]
+        return _Camera(replace(self._tracker.initial_state(), next_id=self._ledger.first(name)))
 
-    def _encode(self, camera: _Camera, frames: tuple[Frame, ...]) -> dict[str, float]:
-        """Encode the frames that no earlier window held; forget those that no later window will."""
-        prepare_s = encode_s = 0.0
-        kept = {}
-        for frame in frames:
-            features = camera.features.get(frame.seq)
-            if features is None:
-                began = time.perf_counter()
-                prepared = self._tracker.prepare(frame.image)
-                ready = time.perf_counter()
-                features = self._tracker.encode(prepared)
-                prepare_s += ready - began
-                encode_s += time.perf_counter() - ready
-            kept[frame.seq] = features
-        camera.features = kept
-        return {"preprocess": prepare_s, "encode": encode_s}
+    def _encoded(
+        self, windows: Sequence[Window], cameras: Sequence[_Camera]
+    ) -> tuple[list[dict[int, FrameFeatures]], dict[str, float]]:
+        """The features of each window's frames by number, oldest first; encodes those that no earlier window held,
+        pictures of one size together. And how long that took.
+        """
+        began = time.perf_counter()
+        known = [
+            {f.seq: camera.features.get(f.seq) for f in window.frames}
+            for window, camera in zip(windows, cameras, strict=True)
+        ]
+        by_size: dict[tuple[int, ...], list[tuple[int, int, Tensor]]] = {}
+        for i, window in enumerate(windows):
+            for frame in window.frames:
+                if known[i][frame.seq] is None:
+                    prepared = self._tracker.prepare(frame.image)
+                    by_size.setdefault(tuple(prepared.shape), []).append((i, frame.seq, prepared))
+        ready = time.perf_counter()
+        for new in by_size.values():
+            encoded = self._tracker.encode_together([picture for _, _, picture in new], self.most_windows)
+            for (i, seq, _), of_frame in zip(new, encoded, strict=True):
+                known[i][seq] = of_frame
+        stages = {"preprocess": ready - began, "encode": time.perf_counter() - ready}
+        return [{seq: x for seq, x in each.items() if x is not None} for each in known], stages
 
     def forget(self, camera: str) -> None:
         """Drop all state of a camera that was removed, but for which ids it has given."""
         self._cameras.pop(camera, None)
+
+
+def _tracked_frames(window: Window, tracks: Sequence[tuple[Track, ...]]) -> tuple[TrackedFrame, ...]:
+    flags = (window.after,) if window.after in ("gap", "resize") else ()
+    answered = window.frames[-window.answers :]
+    return tuple(
+        _tracked(frame, of_frame, flags if i == 0 else ())
+        for i, (frame, of_frame) in enumerate(zip(answered, tracks, strict=True))
+    )
 
 
 def _tracked(frame: Frame, tracks: tuple[Track, ...], flags: tuple[str, ...]) -> TrackedFrame:

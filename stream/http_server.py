@@ -24,6 +24,7 @@ from stream.http_protocols import (
     CuttingHttpProtocol,
     CuttingWebSocketProtocol,
 )
+from stream.listening import address_to_open
 
 DRAIN_TIMEOUT_S = 1
 """How long requests in progress may go on after the server was told to end (uvicorn wants whole seconds)."""
@@ -116,8 +117,7 @@ class ViewerServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            scheme = "https" if self.config.is_ssl else "http"
-            self._on_ready(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
+            self._on_ready(address_to_open("https" if self.config.is_ssl else "http", host, port))
 
 
 async def run_server(

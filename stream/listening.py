@@ -24,6 +24,16 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def address_to_open(scheme: str, host: str, port: int) -> str:
+    """What a browser on this machine opens to reach who listens on `host`, an IP address: on all of its addresses,
+    where that is the unspecified one (0.0.0.0, ::).
+    """
+    ip = ipaddress.ip_address(host)
+    if ip.is_unspecified:
+        host = "::1" if ip.version == 6 else "127.0.0.1"
+    return f"{scheme}://{f'[{host}]' if ip.version == 6 else host}:{port}/"
+
+
 def check_server(server: ServerConfig) -> None:
     """Raises ConfigError, in one line, where everybody on the network could watch and nobody said that this is meant,
     where the certificate cannot be used, or the address cannot be listened on: said before a model is loaded.

@@ -14,11 +14,12 @@ HEAD = """# Metrics
 
 <!-- Made by `python -m stream.metrics_page > docs/metrics.md`; a test says so when it is not as the code is. -->
 
-`GET /metrics` on the server's own port, in Prometheus' text format. Times are in seconds, shares from 0 to 1,
-timestamps in Unix seconds. A counter's name ends in `_total`; a histogram `X` has `X_bucket`, `X_sum` and `X_count`.
-Labels are few: cameras, zones, lines, classes, causes, stages, never a viewer, a track or a URL. All series of a camera
-go when it is removed. Rules for alerts are in [`deploy/alerts.yml`](../deploy/alerts.yml), what to do about them in
-[runbook.md](runbook.md), a dashboard for Grafana in [`deploy/grafana`](../deploy/grafana).
+`GET /metrics` on the server's own port, in Prometheus' text format, or in OpenMetrics where that is asked for. Times
+are in seconds, shares from 0 to 1, timestamps in Unix seconds. A counter's name ends in `_total`; a histogram `X` has
+`X_bucket`, `X_sum` and `X_count`. Labels are few: cameras, zones, lines, classes, causes, stages, never a viewer, a
+track or a URL. All series of a camera go when it is removed. Rules for alerts are in
+[`deploy/alerts.yml`](../deploy/alerts.yml), what to do about them in [runbook.md](runbook.md), a dashboard for Grafana
+in [`deploy/grafana`](../deploy/grafana).
 
 | name | type | labels | unit | meaning |
 |---|---|---|---|---|
@@ -29,7 +30,9 @@ Beside these are the process's own, with their usual names: `process_cpu_seconds
 `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds`,
 `process_virtual_memory_bytes`.
 
-**Not there**: exemplars. Traces are not made, so that there is no id that one could hold.
+With [traces](tracing.md), `syncvis_capture_to_publish_seconds_bucket` has exemplars: the `trace_id` of a frame that
+took so long. They are in the OpenMetrics format only, which Prometheus asks for by itself; it keeps them with
+`--enable-feature=exemplar-storage`.
 """
 
 

@@ -24,6 +24,7 @@ from stream.scene import Scene
 from stream.scheduler import EngineFailure, Scheduler, Served
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
+from stream.tracing import Tracing
 from stream.types import Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
@@ -76,6 +77,7 @@ class CameraPipeline:
         intake: Intake | None = None,
         scene: Scene | None = None,
         priority: int = 0,
+        traces: Tracing | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
@@ -90,6 +92,7 @@ class CameraPipeline:
         """What is taken of the source's frames."""
         self.scene = scene or Scene()
         """What is made of each answered frame before it is published."""
+        self._traces = traces
         self._clock = clock
         self.priority = priority
         """Where there is not time for all cameras, those with a higher one go first."""
@@ -256,7 +259,8 @@ class CameraPipeline:
         from_s = tracked.captured_at_s
         if tracked.clock == "media" and received is not None:
             from_s = received.at_s  # a file has no capture: count from the moment it was decoded
-        self.statistics.published(published, published.published_at_s - from_s)
+        traced = None if self._traces is None else self._traces.frame(published, from_s)
+        self.statistics.published(published, published.published_at_s - from_s, traced)
         if self._sink is not None:
             await self._sink(published)
 

@@ -1,9 +1,10 @@
-"""The windows of all cameras, one after another, onto the one thread that runs the engine.
+"""The windows of all cameras onto the one thread that runs the engine: one after another, or several at once.
 
 Owns that thread. A camera asks for its turn, and only when that comes, on the thread itself, are its windows cut: of
 the newest frames there are by then, so that waiting for other cameras makes no answer older. Whose turn it is,
-`stream.turns` says. An error in the engine is logged, and ends neither the camera nor its siblings. Does not know what
-the engine does, nor what becomes of its answers.
+`stream.turns` says. An engine that answers several cameras at once is given as many as ask by then: none waits for a
+batch to fill, as those that come while it works are the next one. An error in the engine is logged, and ends neither
+the camera nor its siblings. Does not know what the engine does, nor what becomes of its answers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from stream.engine import Engine
+from stream.engine import BatchEngine, Engine
 from stream.turns import Asked, Turns
 from stream.types import EngineAnswer, Window
 
@@ -43,7 +44,7 @@ Cut = Callable[[], Sequence[Window]]
 @dataclass(frozen=True, slots=True)
 class Served:
     """What a turn came to: each window with its outcome. It was asked for at `asked_at_s`, began at `began_at_s` and
-    kept the engine busy for `busy_s` seconds; times are monotonic.
+    kept the engine busy for `busy_s` seconds, its share where others were served with it; times are monotonic.
     """
 
     outcomes: tuple[tuple[Window, Outcome], ...]
@@ -70,6 +71,7 @@ class Scheduler:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._most = engine.most_windows if isinstance(engine, BatchEngine) else 1
         self._asking: dict[str, _Turn] = {}
         self._leaving: deque[tuple[str, asyncio.Future[None]]] = deque()
         self._turns = Turns()
@@ -99,7 +101,10 @@ class Scheduler:
                 self._asking[camera] = turn
                 self._changed.notify()
         if closed:
-            return self._serve(turn)
+            (served,) = self._served([turn])
+            if isinstance(served, Exception):
+                raise served
+            return served
         try:
             return await turn.done
         finally:
@@ -142,7 +147,7 @@ class Scheduler:
         for camera in tuple(self._asking):
             turn = self._asking.pop(camera, None)
             if turn is not None:
-                self._answer(turn)
+                self._answer([turn])
         loop.call_soon_threadsafe(self._ended.set)
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -151,50 +156,90 @@ class Scheduler:
             self._changed.wait_for(lambda: self._closing or self._leaving or self._asking)
             gone = list(self._leaving)
             self._leaving.clear()
-            turn = None
-            if self._asking and not self._closing:
-                asking = {camera: waiting.asked for camera, waiting in self._asking.items()}
-                turn = self._asking.pop(self._turns.next(asking, time.monotonic()))
+            turns = [] if self._closing else self._next_turns()
         for camera, done in gone:
             self._turns.forget(camera)
             self.engine.forget(camera)
             loop.call_soon_threadsafe(_resolve, done, None)
-        if turn is not None:
-            self._answer(turn)
+        if turns:
+            self._answer(turns)
         return not self._closing
 
-    def _answer(self, turn: _Turn) -> None:
-        try:
-            served = turn.context.run(self._serve, turn)
-        except Exception as error:  # of the camera's own code: it is the camera's to say so
-            turn.loop.call_soon_threadsafe(_fail, turn.done, error)
-        else:
-            turn.loop.call_soon_threadsafe(_resolve, turn.done, served)
+    def _next_turns(self) -> list[_Turn]:
+        """Whose turn it is; as many as the engine takes at once."""
+        now_s = time.monotonic()
+        turns: list[_Turn] = []
+        while self._asking and len(turns) < self._most:
+            asking = {camera: waiting.asked for camera, waiting in self._asking.items()}
+            turns.append(self._asking.pop(self._turns.next(asking, now_s)))
+        return turns
 
-    def _serve(self, turn: _Turn) -> Served:
-        """Cut the windows and answer them; on the engine's thread, or anywhere once it is closed."""
+    def _answer(self, turns: Sequence[_Turn]) -> None:
+        for turn, served in zip(turns, self._served(turns), strict=True):
+            if isinstance(served, Exception):
+                turn.loop.call_soon_threadsafe(_fail, turn.done, served)
+            else:
+                turn.loop.call_soon_threadsafe(_resolve, turn.done, served)
+
+    def _served(self, turns: Sequence[_Turn]) -> list[Served | Exception]:
+        """What turns come to that are taken together; on the engine's thread, or anywhere once it is closed."""
         began_at_s = time.monotonic()
-        windows = turn.cut()
-        outcomes = tuple((window, self._process(window)) for window in windows)
-        return Served(outcomes, turn.asked.at_s, began_at_s, time.monotonic() - began_at_s)
+        cut = [_windows_of(turn) for turn in turns]
+        outcomes: list[list[tuple[Window, Outcome]]] = [[] for _ in turns]
+        while True:  # more than once where a camera has a window on either side of a break
+            next_ones = [
+                (i, windows[len(outcomes[i])])
+                for i, windows in enumerate(cut)
+                if not isinstance(windows, Exception) and len(windows) > len(outcomes[i])
+            ]
+            if not next_ones:
+                break
+            answers = self._process([(turns[i], window) for i, window in next_ones])
+            for (i, window), outcome in zip(next_ones, answers, strict=True):
+                outcomes[i].append((window, outcome))
+        busy_s = (time.monotonic() - began_at_s) / len(turns)
+        return [
+            windows
+            if isinstance(windows, Exception)
+            else Served(tuple(said), turn.asked.at_s, began_at_s, busy_s)
+            for turn, windows, said in zip(turns, cut, outcomes, strict=True)
+        ]
 
-    def _process(self, window: Window) -> Outcome:
+    def _process(self, windows: Sequence[tuple[_Turn, Window]]) -> Sequence[Outcome]:
         if self._closing or self._thread is None:
-            return EngineFailure(CLOSED)
+            return [EngineFailure(CLOSED)] * len(windows)
+        if len(windows) > 1 and isinstance(self.engine, BatchEngine):
+            try:
+                return self.engine.process_together([window for _, window in windows])
+            except Exception as error:  # of one of them, perhaps: each by itself then
+                _log.warning("engine failed on %d windows at once (%s)", len(windows), _one_line(error))
+        return [turn.context.run(self._process_one, window) for turn, window in windows]
+
+    def _process_one(self, window: Window) -> Outcome:
         try:
             return self.engine.process(window)
         except Exception as error:  # whatever the model raises: a camera must outlive it
             self._failures += 1
-            message = f"{type(error).__name__}: {error}".splitlines()[0]
             newest = window.frames[-1]
             # One stack trace says it all; a camera would repeat it at its frame rate.
             trace = error if self._failures == 1 else None
             _log.error(
                 "engine failed (camera %s, frame %d), failure %d: %s",
-                *(newest.camera, newest.seq, self._failures, message),
+                *(newest.camera, newest.seq, self._failures, _one_line(error)),
                 exc_info=trace,
             )
-            return EngineFailure(message)
+            return EngineFailure(_one_line(error))
+
+
+def _windows_of(turn: _Turn) -> Sequence[Window] | Exception:
+    try:
+        return turn.context.run(turn.cut)
+    except Exception as error:  # of the camera's own code: it is the camera's to say so
+        return error
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _resolve(done: asyncio.Future[T], value: T) -> None:

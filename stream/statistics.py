@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from stream.events import TrackEvent
 from stream.metrics import PACES, Metrics, Pace
 from stream.recent import Recent
-from stream.types import DAMAGED, Clock, TrackedFrame
+from stream.types import DAMAGED, TrackedFrame
 from stream.zones import ZoneView
 
 FPS_WINDOW_S = 5.0
@@ -139,8 +139,8 @@ class CameraStatistics:
         self._dropped[cause] += count
         self._metrics.dropped.labels(self.camera, cause).inc(count)
 
-    def published(self, frame: TrackedFrame, latency_s: float) -> None:
-        """A frame was handed to the subscribers, `latency_s` after its capture."""
+    def published(self, frame: TrackedFrame, latency_s: float, trace_id: str | None = None) -> None:
+        """A frame was handed to the subscribers, `latency_s` after its capture. `trace_id`: of its trace, if any."""
         self._processed += 1
         # Frames that were in work when the camera went down are answered after it.
         self._active_tracks = 0 if self._went_down else sum(track.seen for track in frame.tracks)
@@ -151,7 +151,9 @@ class CameraStatistics:
         self._metrics.camera_frozen.labels(self.camera).set(not self._went_down and "stale" in frame.flags)
         if DAMAGED in frame.flags:
             self._metrics.damaged.labels(self.camera).inc()
-        self._clock_latency(frame.clock, latency_s)
+        exemplar = None if trace_id is None else {"trace_id": trace_id}
+        histogram = self._metrics.capture_to_publish.labels(self.camera, frame.clock)
+        histogram.observe(max(0.0, latency_s), exemplar)
 
     def stage(self, stage: str, seconds: float) -> None:
         """Something spent time in a stage. Clocks of two machines can disagree: below zero counts as zero."""
@@ -311,9 +313,6 @@ class CameraStatistics:
     def _glass_ms(self) -> GlassMs | None:
         p50, p95 = self._glass_s.quantile(0.5), self._glass_s.quantile(0.95)
         return None if p50 is None or p95 is None else GlassMs(round(1000 * p50, 1), round(1000 * p95, 1))
-
-    def _clock_latency(self, clock: Clock, latency_s: float) -> None:
-        self._metrics.capture_to_publish.labels(self.camera, clock).observe(max(0.0, latency_s))
 
     def _fps(self) -> float:
         now = self._monotonic()

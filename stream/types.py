@@ -66,6 +66,11 @@ class Window:
     after: Break | None = None
     policy: Policy = "age"
 
+    @property
+    def camera(self) -> str:
+        """Whose frames these are."""
+        return self.frames[-1].camera
+
 
 @dataclass(frozen=True, slots=True)
 class TrackedFrame:

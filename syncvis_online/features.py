@@ -36,6 +36,33 @@ class FrameFeatures:
             colors=None if self.colors is None else self.colors[index],
         )
 
+    def frame(self, index: int) -> FrameFeatures:
+        """Of frames that were encoded together (B, ...), one, (1, ...); it keeps nothing of the others in memory."""
+        of_one = slice(index, index + 1)
+        if self.mask_features.shape[0] == 1:
+            return self
+        return FrameFeatures(
+            levels=tuple(x[of_one].clone() for x in self.levels),
+            sizes=self.sizes,
+            mask_features=self.mask_features[of_one].clone(),
+            level_masks=tuple(x[of_one].clone() for x in self.level_masks),
+            colors=None if self.colors is None else self.colors[of_one].clone(),
+        )
+
+    @staticmethod
+    def batch(windows: Sequence[FrameFeatures]) -> FrameFeatures:
+        """Windows of one shape (1, T, ...), or frames (1, ...), as one of (B, T, ...), or (B, ...)."""
+        if len(windows) == 1:
+            return windows[0]
+        colors = [w.colors for w in windows if w.colors is not None]
+        return FrameFeatures(
+            levels=tuple(torch.cat(x) for x in zip(*(w.levels for w in windows), strict=True)),
+            sizes=windows[0].sizes,
+            mask_features=torch.cat([w.mask_features for w in windows]),
+            level_masks=tuple(torch.cat(x) for x in zip(*(w.level_masks for w in windows), strict=True)),
+            colors=torch.cat(colors) if len(colors) == len(windows) else None,
+        )
+
     @staticmethod
     def stack(frames: Sequence[FrameFeatures]) -> FrameFeatures:
         """One window (1, T) of frames that were encoded apart, each with a leading axis of 1."""

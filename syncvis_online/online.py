@@ -22,6 +22,7 @@ from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
+from syncvis_online.folding import fold_batch_norms
 from syncvis_online.masks import tracks_of
 from syncvis_online.model import SyncVIS
 from syncvis_online.state import TrackerState
@@ -32,8 +33,37 @@ Mode = Literal["streaming", "offline"]
 
 
 @dataclass(frozen=True, slots=True)
+class WindowRequest:
+    """A window of which the newest `answers` frames are to be answered.
+
+    `features`: of its frames, oldest first, each (1, ...); `times_s`: the stream's time of each in seconds; `state`:
+    the stream's, before it; `size`: (height, width) of the masks. Raises ValueError when `answers` is not in [1,
+    frames].
+    """
+
+    features: Sequence[FrameFeatures]
+    times_s: Sequence[float]
+    answers: int
+    state: TrackerState
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.answers <= len(self.features) == len(self.times_s):
+            raise ValueError(
+                f"cannot answer {self.answers} of {len(self.features)} frames with {len(self.times_s)} times"
+            )
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Windows of one shape can be decoded together."""
+        return len(self.features), self.features[0].sizes, self.features[0].mask_features.shape
+
+
+@dataclass(frozen=True, slots=True)
 class WindowAnswer:
-    """Tracks of the answered frames, oldest first, the state after the window, and seconds for each stage."""
+    """Tracks of the answered frames, oldest first, the state after the window, and seconds for each stage: those of all
+    windows that were answered together.
+    """
 
     tracks: tuple[tuple[Track, ...], ...]
     state: TrackerState
@@ -61,6 +91,7 @@ def load_tracker(
     if threads is not None:
         torch.set_num_threads(threads)
     checkpoint = load_model(model)
+    fold_batch_norms(checkpoint.model)
     values = {**checkpoint.tracker.to_mapping(), **(settings or {})}
     return OnlineTracker(checkpoint, TrackerConfig.from_mapping(values, "tracker settings"), device)
 
@@ -112,6 +143,14 @@ class OnlineTracker:
         colors = avg_pool2d(prepared.float(), self.model.config.mask_stride)
         return replace(features, colors=colors)
 
+    def encode_together(self, prepared: Sequence[torch.Tensor], most: int) -> list[FrameFeatures]:
+        """Features (1, ...) of each of some prepared pictures of one size, encoded at most `most` at a time."""
+        features = []
+        for first in range(0, len(prepared), most):
+            batch = self.encode(torch.cat(tuple(prepared[first : first + most])))
+            features += [batch.frame(row) for row in range(len(batch.mask_features))]
+        return features
+
     def answer(
         self,
         features: Sequence[FrameFeatures],
@@ -120,25 +159,38 @@ class OnlineTracker:
         state: TrackerState,
         size: tuple[int, int],
     ) -> WindowAnswer:
-        """Answer the newest `answers` frames of one window.
+        """Answer the newest `answers` frames of one window; see `WindowRequest`."""
+        return self.answer_together([WindowRequest(features, times_s, answers, state, size)])[0]
 
-        `features`: of its frames, oldest first, each (1, ...); `times_s`: the stream's time of each in seconds;
-        `size`: (height, width) of the masks. Raises ValueError when `answers` is not in [1, frames].
+    def answer_together(self, requests: Sequence[WindowRequest]) -> list[WindowAnswer]:
+        """Answer windows of different streams, each as it would be answered alone, but for rounding: those of one shape
+        are decoded in one call.
         """
-        if not 1 <= answers <= len(features) == len(times_s):
-            raise ValueError(f"cannot answer {answers} of {len(features)} frames with {len(times_s)} times")
         began = time.perf_counter()
-        window, state, output = self._decode(features, times_s, state)
-        decoded = time.perf_counter()
-        detections, state = self.slots.update(window, output, 0, times_s, answers, state)
-        updated = time.perf_counter()
-        tracks = tuple(tracks_of(d, size, self.labels) for d in detections)
-        stages = {
-            "decode": decoded - began,
-            "track": updated - decoded,
-            "masks": time.perf_counter() - updated,
-        }
-        return WindowAnswer(tracks, state, stages)
+        decoded: dict[int, tuple[FrameFeatures, DecoderOutput, int, TrackerState]] = {}
+        by_shape: dict[tuple[object, ...], list[int]] = {}
+        for i, request in enumerate(requests):
+            by_shape.setdefault(request.shape, []).append(i)
+        for group in by_shape.values():
+            windows = FrameFeatures.batch([FrameFeatures.stack(requests[i].features) for i in group])
+            states = [self.slots.retire(requests[i].state, requests[i].times_s[-1]) for i in group]
+            output = self.slots.decode(windows, states)
+            decoded |= {
+                i: (windows, output, row, state)
+                for row, (i, state) in enumerate(zip(group, states, strict=True))
+            }
+        told = time.perf_counter()
+        updated = []
+        for i, request in enumerate(requests):
+            window, output, row, state = decoded[i]
+            updated.append(self.slots.update(window, output, row, request.times_s, request.answers, state))
+        tracked = time.perf_counter()
+        tracks = [
+            tuple(tracks_of(found, request.size, self.labels) for found in detections)
+            for request, (detections, _) in zip(requests, updated, strict=True)
+        ]
+        stages = {"decode": told - began, "track": tracked - told, "masks": time.perf_counter() - tracked}
+        return [WindowAnswer(said, state, stages) for said, (_, state) in zip(tracks, updated, strict=True)]
 
     def advance(
         self, features: Sequence[FrameFeatures], times_s: Sequence[float], answers: int, state: TrackerState

@@ -52,6 +52,17 @@ def positive_seconds(text: str) -> float:
     return value
 
 
+def positive_rate(text: str) -> float:
+    """A number of frames a second above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of frames a second above 0")
+    return value
+
+
 def port(text: str) -> int:
     """A TCP port; 0 takes any free one."""
     if not text.isdecimal() or int(text) > 65535:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from stream.commands.arguments import Subparsers, add_model_arguments
+from stream.commands.arguments import Subparsers, add_model_arguments, positive_rate
 from syncvis_online.errors import ConfigError
 
 
@@ -27,10 +27,17 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument(
         "--mode",
-        choices=("streaming", "offline"),
+        choices=("streaming", "offline", "live"),
         default="streaming",
         help="streaming: what was said of a frame when it was answered; offline: what the last window that holds "
-        "it says of it (streaming)",
+        "it says of it; live: what was known at the moment of each frame, with the video played at its own pace "
+        "through the whole pipeline, so that being late costs accuracy (streaming)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=positive_rate,
+        metavar="FPS",
+        help="with --mode live: look at no more frames a second than this (all)",
     )
     parser.add_argument(
         "--association",
@@ -53,22 +60,32 @@ def add_parser(commands: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the figures as JSON on stdout. Raises ConfigError, DataError and ModelError."""
     from stream.commands.outputs import PartialFile
+    from stream.engine import TorchEngine
+    from stream.live_evaluation import LiveTracker
     from syncvis_online.evaluation.bytetrack import ByteTrackVideoTracker
     from syncvis_online.evaluation.run import VideoTracker, evaluate
-    from syncvis_online.online import load_tracker
+    from syncvis_online.online import Mode, load_tracker
 
     part = PartialFile(arguments.json) if arguments.json is not None else None
     done = False
     try:
         settings = _settings(arguments.tracker)
         boxes = arguments.association == "bytetrack"
+        if boxes and arguments.mode == "live":
+            raise ConfigError("--association bytetrack: only compared with, so not with --mode live")
+        if arguments.rate is not None and arguments.mode != "live":
+            raise ConfigError("--rate: only with --mode live")
         if arguments.association is not None and not boxes:
             settings["association"] = arguments.association
         loaded = load_tracker(
             arguments.model, device=arguments.device, threads=arguments.threads, settings=settings
         )
-        tracker: VideoTracker = ByteTrackVideoTracker(loaded) if boxes else loaded
-        figures = evaluate(arguments.data, lambda: tracker, mode=arguments.mode, progress=sys.stderr.isatty())
+        live = LiveTracker(TorchEngine(loaded), arguments.rate) if arguments.mode == "live" else None
+        tracker: VideoTracker = live or (ByteTrackVideoTracker(loaded) if boxes else loaded)
+        mode: Mode = "offline" if arguments.mode == "offline" else "streaming"
+        figures = evaluate(arguments.data, lambda: tracker, mode=mode, progress=sys.stderr.isatty())
+        if live is not None:
+            figures |= {"mode": "live", "live": live.figures()}
         said = {
             "model": arguments.model,
             "association": "bytetrack" if boxes else loaded.config.association,

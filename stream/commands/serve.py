@@ -66,10 +66,13 @@ def override_server(config: ServeConfig, arguments: argparse.Namespace) -> Serve
 
 def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) -> int:
     """Set up logging and serve a config to its end; the exit code. `load` reads it again, at SIGHUP."""
+    from prometheus_client import disable_created_metrics
+
     from stream.listening import check_server
     from stream.log import set_up_logging
 
     set_up_logging(config.log.level, config.log.format)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a fifth of all series, of no use to Prometheus
     check_server(config.server)
     asyncio.run(_serve(config, load or (lambda: config)))
     return 0
@@ -84,6 +87,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.mqtt import mqtt_events
     from stream.roster import Roster
     from stream.sources import cool_down, warm_up
+    from stream.tracing import tracing
 
     stop, hurry = asyncio.Event(), asyncio.Event()
     told_s: list[float] = []
@@ -111,7 +115,8 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
             )
             if not stop.is_set():
                 async with (
-                    Service(config, engine, ledger=ledger) as service,
+                    tracing(config.tracing) as traces,
+                    Service(config, engine, ledger=ledger, traces=traces) as service,
                     mqtt_events(config.mqtt, service.events),
                     reloading(roster := Roster(service, store), config, load, web.renew_certificate),
                 ):

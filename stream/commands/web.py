@@ -49,7 +49,8 @@ class WebServer:
         config = self._config
 
         def on_ready(address: str) -> None:
-            print(f"serving {len(service.cameras)} camera(s): open {address}", flush=True)
+            everywhere = "" if is_loopback(config.host) else ", or this machine's name from elsewhere"
+            print(f"serving {len(service.cameras)} camera(s): open {address}{everywhere}", flush=True)
 
         http = HttpOptions(
             tls=self._tls,

@@ -34,7 +34,7 @@ def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
 
 @contextmanager
 def prometheus(folder: Path, target: str, *, rules: Path | None = None) -> Iterator[httpx.Client]:
-    """A Prometheus on loopback that scrapes `target` every second, and evaluates rules as often."""
+    """A Prometheus on loopback, ready, that scrapes `target` every second, and evaluates rules as often."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,12 +49,14 @@ def prometheus(folder: Path, target: str, *, rules: Path | None = None) -> Itera
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'tsdb'}",
                 f"--web.listen-address=127.0.0.1:{port}",
+                "--enable-feature=exemplar-storage",
             ],
             stdout=log,
             stderr=log,
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+            until(lambda: http.get("/-/ready").status_code == 200)  # before, it answers with a page
             yield http
     finally:
         process.terminate()
@@ -69,8 +71,7 @@ def test_prometheus_scrapes_the_server(tmp_path: Path) -> None:
     ):
 
         def query(text: str) -> float | None:
-            answer = http.get("/api/v1/query", params={"query": text})
-            results = answer.json()["data"]["result"] if answer.status_code == 200 else []
+            results = http.get("/api/v1/query", params={"query": text}).json()["data"]["result"]
             return float(results[0]["value"][1]) if results else None
 
         # Rates need two scrapes; the camera gives ten frames a second, more or less.

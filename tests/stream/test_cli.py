@@ -121,7 +121,9 @@ def test_numbers_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[st
             parser.parse_args(["track", "synthetic:1", f"--duration={value}"])
         with pytest.raises(SystemExit):
             parser.parse_args(["track", "synthetic:1", f"--threads={value}"])
-    assert len(capsys.readouterr().err.splitlines()) == 10
+        with pytest.raises(SystemExit):
+            parser.parse_args(["eval", "--data", "synthetic:easy", f"--rate={value}"])
+    assert len(capsys.readouterr().err.splitlines()) == 15
 
 
 def test_the_demo_s_camera_can_come_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

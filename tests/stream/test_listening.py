@@ -10,7 +10,7 @@ import pytest
 
 from stream.cli import EXIT_USAGE, main
 from stream.errors import ConfigError
-from stream.listening import check_server, is_loopback, tls_context
+from stream.listening import address_to_open, check_server, is_loopback, tls_context
 from stream.server_config import ServerConfig, TlsConfig
 from tests.support.certificates import Authority
 
@@ -24,6 +24,20 @@ def test_this_machine_alone(host: str) -> None:
     assert is_loopback(host)
     if host.islower() and not host.startswith("["):
         check_server(ServerConfig(host=host, port=0))
+
+
+@pytest.mark.parametrize(
+    ("host", "opened"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080/"),
+        ("192.0.2.2", "http://192.0.2.2:8080/"),
+        ("::1", "http://[::1]:8080/"),
+        ("0.0.0.0", "http://127.0.0.1:8080/"),
+        ("::", "http://[::1]:8080/"),
+    ],
+)
+def test_what_a_browser_here_opens(host: str, opened: str) -> None:
+    assert address_to_open("http", host, 8080) == opened
 
 
 @pytest.mark.parametrize(

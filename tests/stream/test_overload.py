@@ -32,6 +32,7 @@ from tests.stream.frames import PICTURE, answer_frame, make_frame
 
 LONG = bool(float(os.environ.get("SYNCVIS_STRESS_MINUTES", "0")))
 BEFORE_S, OVERLOAD_S, AFTER_S = (30.0, 120.0, 30.0) if LONG else (6.0, 15.0, 6.0)
+pytestmark = pytest.mark.timeout(120 + 2 * (BEFORE_S + OVERLOAD_S + AFTER_S))
 PRIORITIES = {"door": 9, "yard": 5, "hall": 5}
 PACE_OF = {"door": 0.9, "yard": 1.0, "hall": 1.1}
 """Their rates, as shares of the mean: unlike clocks, so that their frames meet at the model in every way there is."""

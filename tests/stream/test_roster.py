@@ -159,10 +159,11 @@ async def test_what_can_be_taken_over_is_not_noticed_by_those_who_watch() -> Non
     async with running(config_of("cam")) as server, connect(ws(server, "/api/cameras/cam/tracks")) as frames:
         pipeline = server.service.cameras["cam"]
         assert decode(await frames.recv()).tracks
-        assert (await server.change("cam", labels=["dog"], min_score=1.0)).status_code == 200
+        assert (await server.change("cam", labels=["dog"], min_score=1.0, priority=9)).status_code == 200
         while decode(await frames.recv()).tracks:
             pass
         assert server.service.cameras["cam"] is pipeline
+        assert pipeline.priority == 9
 
 
 @pytest.mark.parametrize("how", ["remove", "another url", "blur"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
 
@@ -191,3 +193,78 @@ async def test_a_camera_that_is_gone_is_forgotten_after_its_windows() -> None:
     await scheduler.forget("a")
     await scheduler.close()
     assert engine.forgotten == ["a"]
+
+
+class TogetherEngine(SquareEngine):
+    """Answers up to three cameras at once; together it can be made to fail."""
+
+    most_windows = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+        self.together_fails = False
+
+    def process_together(self, windows: Sequence[Window]) -> list[EngineAnswer]:
+        self.batches.append([each.camera for each in windows])
+        if self.together_fails:
+            raise RuntimeError("out of memory")
+        return [self.process(each) for each in windows]
+
+
+@asynccontextmanager
+async def with_five_waiting(engine: TogetherEngine) -> AsyncIterator[dict[str, asyncio.Task[Outcome]]]:
+    """While the engine is busy with one camera, five others come to ask, a to e; they are answered meanwhile."""
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    engine.go_on.clear()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(scheduler, "first"))
+        await asyncio.to_thread(engine.at_work.wait)
+        asking = {}
+        for camera in "abcde":
+            asking[camera] = tasks.create_task(ask(scheduler, camera))
+            await asyncio.sleep(0)
+        engine.go_on.set()
+    yield asking
+    await scheduler.close()
+
+
+async def test_as_many_as_ask_are_answered_at_once_and_none_waits_for_more() -> None:
+    engine = TogetherEngine()
+    async with with_five_waiting(engine) as asked:
+        assert all(isinstance(each.result(), EngineAnswer) for each in asked.values())
+    # One alone is answered alone, then as many as the engine takes, and the rest, in their order.
+    assert engine.batches == [["a", "b", "c"], ["d", "e"]]
+    assert [each.camera for each in engine.windows] == ["first", *"abcde"]
+
+
+async def test_where_several_at_once_fail_each_is_answered_by_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = TogetherEngine()
+    engine.together_fails, engine.fail_cameras = True, {"b"}
+    with caplog.at_level(logging.WARNING):
+        async with with_five_waiting(engine) as asked:
+            failed = {camera for camera, each in asked.items() if isinstance(each.result(), EngineFailure)}
+    assert failed == {"b"}
+    assert "engine failed on 3 windows at once (RuntimeError: out of memory)" in caplog.text
+
+
+async def test_windows_on_either_side_of_a_break_are_answered_in_order_beside_others() -> None:
+    engine = TogetherEngine()
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    engine.go_on.clear()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(scheduler, "first"))
+        await asyncio.to_thread(engine.at_work.wait)
+        two = tasks.create_task(scheduler.serve("a", lambda: (window("a", 0), window("a", 1))))
+        one = tasks.create_task(scheduler.serve("b", lambda: (window("b", 5),)))
+        none = tasks.create_task(scheduler.serve("c", lambda: ()))
+        await asyncio.sleep(0)
+        engine.go_on.set()
+    await scheduler.close()
+    answered = [[cut.frames[-1].seq for cut, _ in each.result().outcomes] for each in (two, one, none)]
+    assert answered == [[0, 1], [5], []]
+    assert engine.batches == [["a", "b"]]

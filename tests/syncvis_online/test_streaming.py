@@ -19,6 +19,7 @@ from syncvis_online.config import TrackerConfig
 from syncvis_online.features import FrameFeatures
 from syncvis_online.masks import tracks_of
 from syncvis_online.online import OnlineTracker
+from syncvis_online.types import decode_mask
 from tests.syncvis_online.models import TINY, pictures, tiny_checkpoint, tiny_model
 
 FPS = 10.0
@@ -163,6 +164,50 @@ def test_cameras_do_not_share_state() -> None:
 
     together = run(["a", "b"])
     assert together == {**run(["a"]), **run(["b"])}
+
+
+@pytest.mark.parametrize("memory_entries", [0, 3])
+def test_windows_answered_at_once_give_what_each_gives_alone(memory_entries: int) -> None:
+    """Cameras that join at different times, one with larger pictures, one with a break."""
+    checkpoint = Checkpoint(tiny_model(2, replace(TINY, memory_entries=memory_entries)), TRACKER, {})
+    if checkpoint.model.memory:
+        torch.nn.init.normal_(checkpoint.model.memory.value.weight, std=0.3)
+    tracker = OnlineTracker(checkpoint)
+    clips = {name: pictures(10, seed=seed) for name, seed in (("a", 1), ("b", 2), ("c", 3))}
+    clips["c"] = [np.repeat(image, 2, axis=1) for image in clips["c"]]
+    joins = {"a": 0, "b": 1, "c": 3}
+    engines = [TorchEngine(tracker, most_windows=3), TorchEngine(tracker)]
+    windows = {name: RollingWindows(3, 1, max_gap_s=1.0) for name in clips}
+    seen = 0
+    for i in range(10):
+        due = []
+        for name, clip in clips.items():
+            if i >= joins[name]:
+                at_s = i / FPS + (5.0 if name == "b" and i > 6 else 0.0)
+                window = windows[name].push(Frame(name, i, i, Fraction(1, 10), at_s, clip[i]))
+                assert window is not None
+                due.append(window)
+        together, alone = engines[0].process_together(due), [engines[1].process(window) for window in due]
+        for one, other in zip(together, alone, strict=True):
+            assert one.out_of_slots == other.out_of_slots
+            for mine, theirs in zip(one.frames, other.frames, strict=True):
+                assert (mine.camera, mine.seq, mine.flags) == (theirs.camera, theirs.seq, theirs.flags)
+                assert [t.track_id for t in mine.tracks] == [t.track_id for t in theirs.tracks]
+                for x, y in zip(mine.tracks, theirs.tracks, strict=True):
+                    seen += 1
+                    assert x.label == y.label
+                    assert x.score == pytest.approx(y.score, abs=1e-5)
+                    differ = (decode_mask(x.mask) != decode_mask(y.mask)).sum() if x.mask else 0
+                    assert differ <= 2, "a pixel on the very edge may round to the other side"
+    assert seen >= 12
+
+
+def test_features_of_one_of_a_batch_keep_nothing_of_the_others() -> None:
+    tracker = OnlineTracker(tiny_checkpoint(TRACKER))
+    prepared = [tracker.prepare(image) for image in pictures(3)]
+    for frame in tracker.encode_together(prepared, 3):
+        for tensor in (*frame.levels, frame.mask_features, *frame.level_masks):
+            assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
 
 
 @pytest.mark.parametrize(("window_frames", "stride"), [(1, 1), (3, 1), (3, 2), (3, 3)])

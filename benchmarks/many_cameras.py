@@ -1,0 +1,199 @@
+"""Capture to publication, by stage, for more and more cameras, until they are more than the machine can answer.
+
+    python -m benchmarks.many_cameras [--model none|NAME] [--cameras 1 2 4 8] [--seconds 20] [--json FILE] [--plot FILE]
+
+RTSP cameras of 640x360 at 25 frames a second, served by GStreamer on loopback, each decoded in a process of its own;
+the service is the one that `serve` runs, without its HTTP server. `--model none` takes no time: what is left is the
+pipeline's own overhead. CPU is that of the service and its readers, in cores, without the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tabulate import tabulate
+
+from stream.app import Service
+from stream.config import parse_config
+from stream.engine import Engine, load_engine
+from stream.metrics import STAGES
+from stream.sources import cool_down, warm_up
+from stream.types import EngineAnswer, TrackedFrame, Window
+from syncvis_online.data.synthetic import SyntheticWorld, load_level
+from syncvis_online.evaluation.run import write_result
+from tests.support.rtsp_server import SCRIPT, RtspServer
+
+FPS = 25
+LOOP_FRAMES = 100
+SETTLE_S = 3.0
+UP_WITHIN_S = 60.0
+
+
+class NoModel:
+    """Takes no time and sees nothing."""
+
+    labels: tuple[str, ...] = ()
+    window_frames, stride, max_lost_s = 2, 1, 2.0
+
+    def process(self, window: Window) -> EngineAnswer:
+        """The frames, with nothing on them."""
+        frames = window.frames[-window.answers :]
+        return EngineAnswer(
+            tuple(
+                TrackedFrame(f.camera, f.seq, f.pts, f.time_base, f.captured_at_s, f.clock, (), f.image)
+                for f in frames
+            ),
+            {},
+        )
+
+    def forget(self, camera: str) -> None:
+        """Nothing is kept."""
+
+
+def serve_clip(server: RtspServer, mounts: int) -> list[str]:
+    """A clip of the synthetic world at so many addresses of its own."""
+    world = SyntheticWorld(load_level("medium"), 9000, fps=FPS)
+    urls = [server.serve_clip([world.step(masks=False).image for _ in range(LOOP_FRAMES)], fps=FPS)]
+    for i in range(1, mounts):
+        urls.append(server.add(replace(server.mounts[0], path=f"/clip{i}")))
+    return urls
+
+
+async def measured(engine: Engine, urls: list[str], seconds: float) -> dict[str, Any]:
+    """One row: so many cameras, for so long, after all are up."""
+    frames: list[TrackedFrame] = []
+    cameras = {f"cam{i}": {"url": url} for i, url in enumerate(urls)}
+    async with Service(parse_config({"cameras": cameras, "state_dir": None}, "benchmark"), engine) as service:
+        async with asyncio.timeout(UP_WITHIN_S):
+            while not all(each.processed for each in service.status()):  # noqa: ASYNC110  # polled, as from outside
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(SETTLE_S)
+        for name in cameras:
+            service.hub(name).listen(lambda frame: frames.append(frame) if frame else None)
+        before, cpu, began = service.status(), cpu_s(), time.monotonic()
+        frames.clear()
+        await asyncio.sleep(seconds)
+        took = time.monotonic() - began
+        told, cpu, after = list(frames), cpu_s() - cpu, service.status()
+    received = sum(b.received - a.received for a, b in zip(before, after, strict=True))
+    by_stage: dict[str, list[float]] = defaultdict(list)
+    for frame in told:
+        for stage, spent_s in frame.stages_s.items():
+            by_stage[stage].append(spent_s)
+    return {
+        "cameras": len(urls),
+        "received_per_s": round(received / took, 1),
+        "answered_per_s": round(len(told) / took, 1),
+        "answered_share": round(len(told) / max(1, received), 3),
+        "latency_ms": {f"p{p}": ms([f.latency_s for f in told], p) for p in (50, 95, 99)},
+        "stages_p50_ms": {s: ms(by_stage[s], 50) for s in STAGES if s in by_stage},
+        "cpu_cores": round(cpu / took, 2),
+        "paces": sorted({each.pace for each in after}),
+    }
+
+
+def cpu_s() -> float:
+    """CPU time of this process and its children, without the RTSP server."""
+    own = psutil.Process()
+    total = 0.0
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            if str(SCRIPT) not in process.cmdline():
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
+def ms(seconds: list[float], percent: int) -> float:
+    """A percentile, by nearest rank, in milliseconds; 0 of nothing."""
+    ordered = sorted(seconds)
+    return round(1000 * ordered[max(0, -(-percent * len(ordered) // 100) - 1)], 2) if ordered else 0.0
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as text."""
+    body = [
+        [
+            row["cameras"],
+            row["received_per_s"],
+            row["answered_per_s"],
+            *row["latency_ms"].values(),
+            ", ".join(f"{stage} {value:g}" for stage, value in row["stages_p50_ms"].items() if value >= 0.1),
+            row["cpu_cores"],
+        ]
+        for row in rows
+    ]
+    heads = ["cameras", "received/s", "answered/s", "p50 ms", "p95", "p99", "stages, p50 ms", "cores"]
+    return tabulate(body, headers=heads, disable_numparse=True)
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Latency against cameras."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for percent in ("p50", "p95", "p99"):
+        axes.plot(
+            [row["cameras"] for row in rows],
+            [row["latency_ms"][percent] for row in rows],
+            marker="o",
+            label=percent,
+        )
+    axes.set(xlabel="cameras of 640x360 at 25 frames/s", ylabel="capture to publication, ms", ylim=(0, None))
+    axes.set_xscale("log", base=2)
+    axes.legend()
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Run it; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="none", metavar="NAME")
+    parser.add_argument("--cameras", nargs="+", type=int, default=[1, 2, 4, 8])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    warm_up()
+    try:
+        with tempfile.TemporaryDirectory() as folder, RtspServer(Path(folder)) as server:
+            urls = serve_clip(server, max(arguments.cameras))
+            for count in arguments.cameras:
+                if arguments.model == "none":
+                    engine: Engine = NoModel()
+                else:
+                    engine = load_engine(arguments.model, threads=arguments.threads)
+                row = asyncio.run(measured(engine, urls[:count], arguments.seconds))
+                rows.append(row)
+                print(row, flush=True)
+                if arguments.json is not None:
+                    about = {
+                        "model": arguments.model,
+                        "processors": os.cpu_count(),
+                        "seconds": arguments.seconds,
+                    }
+                    write_result(arguments.json, {**about, "rows": rows})
+    finally:
+        cool_down()
+    print(table(rows))
+    if arguments.plot is not None:
+        plot(rows, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
