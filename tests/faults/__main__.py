@@ -54,7 +54,7 @@ def done(chosen: list[Fault], folder: Path, report_to: Path | None) -> int:
     rows = asyncio.run(told)
     if report_to is not None:
         report_to.write_text(json.dumps(report(rows), indent=1) + "\n", encoding="utf-8")
-    return int(any(row.problems for row in rows))
+    return int(any(row.problems or row.doubts for row in rows))
 
 
 def report(rows: list[Row]) -> dict[str, object]:

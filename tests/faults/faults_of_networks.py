@@ -89,6 +89,6 @@ FAULTS = (
     Fault("the same, with max_lag_s: 3", throttled, 20, clip=LONG, setting={"max_lag_s": 3}),
     Fault("a bit wrong in 10 % of the packets", corrupt, 10),
     Fault("bytes of the TCP connection wrong, framing too", garbled, 10),
-    Fault("5 % of the packets lost on UDP", lossy, 10, setting=UDP),
+    Fault("5 % of the packets lost on UDP", lossy, 10, brief_s=3, setting=UDP),
     Fault("host name not known for 5 s", nameless, 5, setting={"host": names.HOST}, needs_names=True),
 )

@@ -74,7 +74,7 @@ FAULTS = (
     Fault("server stopped for 3 s, less than the read timeout", stopped, 3),
     Fault("back as H.265", back_as_h265, 5, later=(replace(USUAL, codec="h265"),)),
     Fault("back as MJPEG", back_as_mjpeg, 5, later=(replace(USUAL, codec="mjpeg"),)),
-    Fault("password changed; the new one is told by REST", other_password, 6, setting=PROTECTED),
+    Fault("password changed; the new one is told by REST", other_password, 6, brief_s=1.5, setting=PROTECTED),
     Fault("password changed and changed back at the camera", password_and_back, 6, setting=PROTECTED),
     Fault(
         "30 cameras of one recorder away for 5 s", killed, 5,

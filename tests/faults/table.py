@@ -21,16 +21,16 @@ HEAD = (
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as texts."""
-    remarks = (*row.notes, *(f"**{problem}**" for problem in row.problems))
+    remarks = (*row.notes, *(f"**{wrong}**" for wrong in (*row.problems, *row.doubts)))
     return (
         row.fault,
         _seconds(row.detected_s),
         row.seen_as or "–",
         _seconds(row.recovered_s),
         str(row.frames_lost),
-        f"{row.delay_before_ms:.0f}, {row.delay_worst_ms:.0f}, {row.delay_after_ms:.0f} ms",
-        f"{row.siblings_p99_before_ms:.0f} → {row.siblings_p99_during_ms:.0f} ms",
-        f"{row.siblings_pause_ms:.0f} ms, {row.siblings_lost}",
+        f"{_ms(row.delay_before_ms)}, {_ms(row.delay_worst_ms)}, {_ms(row.delay_after_ms)} ms",
+        f"{_ms(row.siblings_p99_before_ms)} → {_ms(row.siblings_p99_during_ms)} ms",
+        f"{row.siblings_pause_ms} ms, {row.siblings_lost}",
         "; ".join(remarks),
     )
 
@@ -43,6 +43,10 @@ def line(texts: Sequence[str]) -> str:
 def head() -> str:
     """The first two lines of the table."""
     return f"{line(HEAD)}\n{line(['---'] * len(HEAD))}"
+
+
+def _ms(value_ms: int | None) -> str:
+    return "–" if value_ms is None else str(value_ms)
 
 
 def _seconds(value_s: float | None) -> str:

@@ -148,9 +148,11 @@ class Since:
 
     @property
     def disturbed(self) -> str | None:
-        """What has happened to the camera, if anything."""
-        reconnected = self.watch.status.reconnects != self._before.reconnects
-        return self.sign() or ("reconnected" if reconnected else None)
+        """What of that no machine does to a camera, however busy it is."""
+        now, before = self.watch.status, self._before
+        if now.reconnects != before.reconnects:
+            return "connected anew"
+        return what_it_says(now) or (None if now.last_error == before.last_error else now.last_error)
 
     @property
     def dropped(self) -> int:
@@ -158,10 +160,12 @@ class Since:
         return sum(self.watch.status.dropped.values()) - sum(self._before.dropped.values())
 
 
-def percentile(values: Iterable[float], percent: int) -> float:
-    """By nearest rank; of no values, not a number."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-percent * len(ordered) // 100) - 1)] if ordered else float("nan")
+def delay_ms(cameras: Iterable[CameraWatch], start_s: float, end_s: float, percent: int) -> int | None:
+    """A percentile, by nearest rank, of the time that the pictures published in a time took from their cameras to their
+    publication; None where there were none.
+    """
+    ages_s = sorted(frame.age_s for camera in cameras for frame in camera.between(start_s, end_s))
+    return round(1000 * ages_s[max(0, -(-percent * len(ages_s) // 100) - 1)]) if ages_s else None
 
 
 def longest_pause_s(frames: Iterable[Seen]) -> float:
