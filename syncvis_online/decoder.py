@@ -11,7 +11,7 @@ Axis letters: B windows, T frames, N queries, C channels, K classes, S tokens of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -161,9 +161,9 @@ class SynchronizedLayer(DecoderLayer):
         tokens: tuple[Tensor, Tensor],
         blocked: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Masked cross-attention; keys and values are projected once for both branches."""
+        """Masked cross-attention; keys and values were projected once for both branches."""
         attention = self.cross_attention
-        keys, values = attention.key(tokens[0]), attention.value(tokens[1])  # (B, T, S, C)
+        keys, values = tokens
         B, T, S, C = keys.shape
         frame = attention.attend(
             attention.query(f + position[0]).flatten(0, 1),
@@ -219,8 +219,8 @@ class SynchronizedLayer(DecoderLayer):
     ) -> tuple[Tensor, Tensor]:
         """The layer without aggregation. f (B, T, N, C), v (B, N, C).
 
-        `position`: of frame and video queries, (N, C) each; `tokens`: the level with position for keys and
-        without for values, (B, T, S, C); `blocked`: (B*T, N, S) and (B, N, T*S).
+        `position`: of frame and video queries, (N, C) each; `tokens`: projected keys and values, (B, T, S, C);
+        `blocked`: (B*T, N, S) and (B, N, T*S).
         """
         f, v = self._cross(f, v, position, tokens, blocked)
         return self._self_and_ffn(f, v, position)
@@ -282,6 +282,24 @@ class SynchronizedDecoder(nn.Module):
         )
         return values + position, values
 
+    def project(self, features: FrameFeatures) -> FrameFeatures:
+        """With keys and values of each layer, and without the maps that they were made of: once a frame, for all
+        windows that hold it. As it is where a structure has no use for it.
+        """
+        if self.config.structure != "synchronous":
+            return features
+        projected = tuple(self._projected(features, i) for i in range(len(self.layers)))
+        return replace(features, levels=(), projected=projected)
+
+    def _projected(self, features: FrameFeatures, i: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of layer i, (..., S, C)."""
+        if features.projected:
+            return features.projected[i]
+        layer = self.layers[i]
+        assert isinstance(layer, DecoderLayer)
+        keys, values = self._tokens(features, i % 3)
+        return layer.cross_attention.key(keys), layer.cross_attention.value(values)
+
     @staticmethod
     @torch.no_grad()
     def _blocked_frames(embeds: Tensor, features: FrameFeatures, level: int) -> Tensor:
@@ -337,7 +355,7 @@ class SynchronizedDecoder(nn.Module):
                 self._blocked_frames(last.frame.embeds, features, level),
                 self._blocked_video(last.video.embeds, features, level),
             )
-            f, v = layer(f, v, position, self._tokens(features, level), blocked)
+            f, v = layer(f, v, position, self._projected(features, i), blocked)
             f, v = self._synchronize(layer, f, v)
             predictions.append(self._both(f, v))
         return DecoderOutput(tuple(predictions), v)

@@ -137,7 +137,7 @@ class OnlineTracker:
     @torch.inference_mode()
     def encode(self, prepared: torch.Tensor) -> FrameFeatures:
         """Features of prepared pictures (B, 3, H, W), with axes (B, ...)."""
-        features = self.model.encode(prepared)
+        features = self.model.decoder.project(self.model.encode(prepared))
         if not self.config.reidentify_s:
             return features
         colors = avg_pool2d(prepared.float(), self.model.config.mask_stride)
