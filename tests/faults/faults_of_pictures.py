@@ -59,7 +59,7 @@ FPS = {"fps": 10}
 
 FAULTS = (
     Fault("picture frozen for 8 s", frozen, 8, brief_s=6, later=(STILL,)),
-    Fault("another picture size in mid-stream", resized, 4, brief_s=2.5, later=(SMALLER,)),
+    Fault("another picture size in mid-stream", resized, 4, later=(SMALLER,)),
     Fault("timestamps jump an hour ahead, and back", jumped, 5, seen=False),
     Fault("timestamps run backwards for 8 s", backwards, 8, seen=False),
     Fault(
