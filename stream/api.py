@@ -112,6 +112,7 @@ def operation_router(service: Service) -> APIRouter:
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics() -> Response:
+        service.count_tasks()
         text = await asyncio.get_running_loop().run_in_executor(None, generate_latest, service.registry)
         return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -107,6 +107,14 @@ class Metrics:
             "events_dropped", "Events that a subscriber was too slow for, or away.", ("subscriber",)
         )
         self.viewers = gauge("viewers", "Who watches the camera over WebRTC.")
+        self.webrtc_sessions = gauge(
+            "webrtc_sessions",
+            "WebRTC sessions that are held, those too that do not carry anything yet or any more, of viewers or publishers.",
+            ("peers",),
+        )
+        self.asyncio_tasks = gauge(
+            "asyncio_tasks", "Tasks of the event loop; with nobody there, as many as there were before.", ()
+        )
         self.encoded = counter(
             "pictures_encoded", "Overlay pictures encoded, once for all viewers.", ("camera", "codec")
         )
