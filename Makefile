@@ -6,7 +6,7 @@ AUDIT := $(VENV)-audit
 CAMERA ?=
 PORT ?= 8080
 
-.PHONY: demo test stress check audit setup setup-dev system-packages format train clean
+.PHONY: demo test stress soak check audit setup setup-dev system-packages format train clean
 
 # The camera travels in the environment, not in the recipe: nothing prints its password, no character needs quoting.
 demo: export SYNCVIS_CAMERA := $(value CAMERA)
@@ -30,6 +30,9 @@ audit: ## Ask PyPI for known weaknesses of the pinned packages; says so and goes
 
 stress: setup-dev system-packages ## Long forms: viewers and cameras that come and go, ten minutes each; overload, six
 	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py tests/stream/test_cameras_stress.py tests/stream/test_overload.py
+
+soak: setup-dev system-packages ## A day of viewers, cameras and faults in an hour: nothing may stay behind (docs/results.md)
+	SYNCVIS_SOAK_ROUNDS=60 SYNCVIS_SOAK_JSON=soak.json $(BIN)/python -m pytest tests/integration/test_soak.py
 
 format: setup-dev
 	$(BIN)/ruff check --fix .

@@ -109,7 +109,7 @@ class Metrics:
         self.viewers = gauge("viewers", "Who watches the camera over WebRTC.")
         self.webrtc_sessions = gauge(
             "webrtc_sessions",
-            "WebRTC sessions that are held, those too that do not carry anything yet or any more, of viewers or publishers.",
+            "WebRTC sessions of viewers and of publishers, those too that carry nothing yet or any more.",
             ("peers",),
         )
         self.asyncio_tasks = gauge(

@@ -68,7 +68,9 @@ def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) ->
     """Set up logging and serve a config to its end; the exit code. `load` reads it again, at SIGHUP."""
     from stream.listening import check_server
     from stream.log import set_up_logging
+    from stream.memory import share_heaps
 
+    share_heaps()
     set_up_logging(config.log.level, config.log.format)
     check_server(config.server)
     asyncio.run(_serve(config, load or (lambda: config)))
@@ -81,6 +83,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.commands.signals import on_signals
     from stream.commands.web import WebServer
     from stream.engine import load_engine
+    from stream.memory import trimmed
     from stream.mqtt import mqtt_events
     from stream.roster import Roster
     from stream.sources import cool_down, warm_up
@@ -111,6 +114,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
             )
             if not stop.is_set():
                 async with (
+                    trimmed(),
                     Service(config, engine, ledger=ledger) as service,
                     mqtt_events(config.mqtt, service.events),
                     reloading(roster := Roster(service, store), config, load, web.renew_certificate),

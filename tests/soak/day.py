@@ -28,7 +28,7 @@ class Round:
     `polite`: guests that say goodbye, every third of them only by closing its connections; `killed`: those whose
     process dies. `publishers`: come and go by WHIP. `cameras`: each is added, changed twice and removed over REST.
     `reloads`: of an edited config, two a time, there and back. `outages`: an RTSP server dies and comes back.
-    `models`: the weights are exchanged. `scrapes`, `refused`: requests.
+    `scrapes`, `refused`: requests.
     """
 
     polite: Visits
@@ -37,15 +37,12 @@ class Round:
     cameras: int
     reloads: int
     outages: int
-    models: int
     scrapes: int
     refused: int
 
     def counts(self) -> dict[str, int]:
         """What happens, by name, for the table."""
-        together = {
-            name: value + getattr(self.killed, name) for name, value in asdict(self.polite).items()
-        }
+        together = {name: value + getattr(self.killed, name) for name, value in asdict(self.polite).items()}
         return {
             "viewers by WebRTC": together["webrtc"],
             "readers of pictures (WebSocket)": together["pictures"],
@@ -56,7 +53,6 @@ class Round:
             "cameras added, changed, removed by REST": self.cameras,
             "reloads of an edited config (SIGHUP)": 2 * self.reloads,
             "RTSP servers that died and came back": self.outages,
-            "models exchanged": self.models,
             "scrapes of /metrics": self.scrapes,
             "requests refused": self.refused,
         }
@@ -69,7 +65,6 @@ DAY = Round(
     cameras=4,
     reloads=1,
     outages=2,
-    models=0,
     scrapes=96,
     refused=96,
 )
@@ -82,7 +77,6 @@ BRIEF = Round(
     cameras=1,
     reloads=1,
     outages=1,
-    models=0,
     scrapes=8,
     refused=12,
 )

@@ -26,7 +26,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 WANTED = 2
-AT_ONCE = 4
+AT_ONCE = 2
 """Guests that are on their way in."""
 CODECS = ("H264", "VP8")
 
@@ -137,20 +137,20 @@ async def main() -> None:
     cameras, number, waiting = plan["cameras"], 0, []
     limits = httpx.Limits(max_keepalive_connections=0)
     headers = {"Authorization": f"Bearer {plan['token']}"}
-    async with httpx.AsyncClient(
-        base_url=plan["address"], headers=headers, limits=limits, timeout=None
-    ) as http:
-        async with asyncio.TaskGroup() as tasks:
-            for name, way in WAYS.items():
-                for _ in range(plan[name]):
-                    guest = Guest(number, cameras[number // 2 % len(cameras)], http)
-                    tasks.create_task(visit(guest, way, doors, leave.wait))
-                    waiting.append(guest.served.wait())
-                    number += 1
-            await asyncio.gather(*waiting)
-            print("here", flush=True)
-            await asyncio.to_thread(sys.stdin.readline)
-            leave.set()
+    async with (
+        httpx.AsyncClient(base_url=plan["address"], headers=headers, limits=limits, timeout=None) as http,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for name, way in WAYS.items():
+            for _ in range(plan[name]):
+                guest = Guest(number, cameras[number // 2 % len(cameras)], http)
+                tasks.create_task(visit(guest, way, doors, leave.wait))
+                waiting.append(guest.served.wait())
+                number += 1
+        await asyncio.gather(*waiting)
+        print("here", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        leave.set()
     print("gone", flush=True)
 
 
