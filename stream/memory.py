@@ -52,12 +52,12 @@ def trim() -> None:
 @asynccontextmanager
 async def trimmed(every_s: float = TRIM_EVERY_S) -> AsyncIterator[None]:
     """While inside, what is free is given back now and then."""
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(_trim_for_ever(every_s), name="trim memory")
-        try:
-            yield
-        finally:
-            task.cancel()
+    task = asyncio.create_task(_trim_for_ever(every_s), name="trim memory")
+    try:
+        yield
+    finally:  # not a task group: what ends the service must come out as it is
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _trim_for_ever(every_s: float) -> None:
