@@ -112,6 +112,7 @@ def operation_router(service: Service) -> APIRouter:
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics(request: Request) -> Response:
+        service.count_tasks()
         # Exemplars are only in OpenMetrics, which Prometheus asks for.
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         text = await asyncio.get_running_loop().run_in_executor(None, encode, service.registry)

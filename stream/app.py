@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -66,6 +67,14 @@ class Service:
     def request_refused(self, reason: str) -> None:
         """A client was refused because it asked for too much; `reason` is one of `stream.metrics.REFUSALS`."""
         self._metrics.requests_refused.labels(reason).inc()
+
+    def sessions_counted(self, peers: str, count: Callable[[], int]) -> None:
+        """Whoever asks for metrics is told how many WebRTC sessions there are of `peers`, "viewers" or "publishers"."""
+        self._metrics.webrtc_sessions.labels(peers).set_function(count)
+
+    def count_tasks(self) -> None:
+        """Set the metric of the event loop's tasks; to be called on that loop."""
+        self._metrics.asyncio_tasks.set(len(asyncio.all_tasks()))
 
     def hub(self, camera: str) -> Hub:
         """The hub of a camera. Raises KeyError when there is no such camera."""

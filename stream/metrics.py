@@ -111,6 +111,14 @@ class Metrics:
             "events_dropped", "Events that a subscriber was too slow for, or away.", ("subscriber",)
         )
         self.viewers = gauge("viewers", "Who watches the camera over WebRTC.")
+        self.webrtc_sessions = gauge(
+            "webrtc_sessions",
+            "WebRTC sessions of viewers and of publishers, those too that carry nothing yet or any more.",
+            ("peers",),
+        )
+        self.asyncio_tasks = gauge(
+            "asyncio_tasks", "Tasks of the event loop; with nobody there, as many as there were before.", ()
+        )
         self.encoded = counter(
             "pictures_encoded", "Overlay pictures encoded, once for all viewers.", ("camera", "codec")
         )

@@ -118,6 +118,8 @@ class _Outlets:
         )
         for each in (self.feeds, self.pictures, self.sessions, self.publishers):
             service.cameras.watch(each)
+        service.sessions_counted("viewers", self.sessions.__len__)
+        service.sessions_counted("publishers", self.publishers.__len__)
 
     async def close(self) -> None:
         """End all peers and all drawing."""

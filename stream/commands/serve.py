@@ -70,7 +70,9 @@ def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) ->
 
     from stream.listening import check_server
     from stream.log import set_up_logging
+    from stream.memory import share_heaps
 
+    share_heaps()
     set_up_logging(config.log.level, config.log.format)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a fifth of all series, of no use to Prometheus
     check_server(config.server)
@@ -84,6 +86,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.commands.signals import on_signals
     from stream.commands.web import WebServer
     from stream.engine import load_engine
+    from stream.memory import trimmed
     from stream.mqtt import mqtt_events
     from stream.roster import Roster
     from stream.sources import cool_down, warm_up
@@ -115,6 +118,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
             )
             if not stop.is_set():
                 async with (
+                    trimmed(),
                     tracing(config.tracing) as traces,
                     Service(config, engine, ledger=ledger, traces=traces) as service,
                     mqtt_events(config.mqtt, service.events),

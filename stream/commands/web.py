@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from stream import memory
 from stream.app import Service
 from stream.clients import ClientLimits, Connections
 from stream.cookie_key import load_cookie_key
@@ -49,6 +50,7 @@ class WebServer:
         config = self._config
 
         def on_ready(address: str) -> None:
+            memory.settle()
             everywhere = "" if is_loopback(config.host) else ", or this machine's name from elsewhere"
             print(f"serving {len(service.cameras)} camera(s): open {address}{everywhere}", flush=True)
 

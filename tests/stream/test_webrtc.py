@@ -140,6 +140,26 @@ async def test_deleting_the_session_ends_it_once() -> None:
         assert (await server.http.delete(viewer.location)).status_code == 404
 
 
+async def test_metrics_tell_sessions_and_tasks() -> None:
+    async def held(server: Watched) -> tuple[float, float]:
+        text = (await server.http.get("/metrics")).text
+        sessions = re.search(r'^syncvis_webrtc_sessions\{peers="viewers"\} (.*)$', text, re.MULTILINE)
+        tasks = re.search(r"^syncvis_asyncio_tasks (.*)$", text, re.MULTILINE)
+        assert sessions is not None
+        assert tasks is not None
+        return float(sessions.group(1)), float(tasks.group(1))
+
+    async with watched() as server:
+        none, few = await held(server)
+        async with Viewer(server.http) as viewer:
+            await viewer.watch()
+            one, more = await held(server)
+            await server.http.delete(viewer.location)
+        assert (none, one) == (0, 1)
+        assert more > few > 0
+        assert (await held(server))[0] == 0
+
+
 async def test_a_viewer_that_leaves_takes_its_session_and_the_drawing_with_it() -> None:
     async with watched() as server:
         async with Viewer(server.http) as viewer:

@@ -40,7 +40,7 @@ async def publish(url: str, token: str) -> None:
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver(MovingSquare(), direction="sendonly")
     await peer.setLocalDescription(await peer.createOffer())
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60) as http:
         headers = {"Content-Type": "application/sdp"}
         answer = await http.post(url, content=peer.localDescription.sdp, headers=headers)
         answer.raise_for_status()

@@ -1,0 +1,42 @@
+"""Rounds one after another on one server, with a census after each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.soak.census import Census
+from tests.soak.day import Round
+from tests.soak.rounds import do_round, settled
+from tests.soak.stage import Stage
+
+WARM_UP = 2
+"""Rounds after which all there is to grow has grown: pools of threads, caches, modules that are imported late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the server held after a round, at `at_s` seconds from the start."""
+
+    at_s: float
+    census: Census
+
+
+async def soak(
+    stage: Stage,
+    rounds: Sequence[Round],
+    *,
+    warm_up: int = WARM_UP,
+    told: Callable[[Sequence[Reading]], Any] = lambda readings: None,
+) -> list[Reading]:
+    """Let a server live through rounds; `told` is called after each, with the readings so far."""
+    readings: list[Reading] = []
+    began_s = time.monotonic()
+    for number, held in enumerate(rounds):
+        await do_round(stage, number, held)
+        before = readings[warm_up - 1].census if len(readings) >= warm_up else None
+        readings.append(Reading(time.monotonic() - began_s, await settled(stage, before)))
+        told(readings)
+    return readings
