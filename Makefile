@@ -14,9 +14,10 @@ demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user
 	@$(BIN)/syncvis-online demo --port $(PORT)
 
 test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
-# Those that compute or talk within one process: two at a time. The others start servers and browsers, one after the other.
+# Two at a time, but for those in a browser: what is on a page depends on the pace of all that is behind it.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/syncvis_online tests/stream
-	$(BIN)/python -m pytest tests/integration tests/browser
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 15 tests/integration
+	$(BIN)/python -m pytest --durations 10 tests/browser
 
 check: setup-dev ## Lint, format, types
 	$(BIN)/ruff check .
