@@ -32,7 +32,8 @@ stress: setup-dev system-packages ## Long forms: viewers and cameras that come a
 	SYNCVIS_STRESS_MINUTES=10 $(BIN)/python -m pytest tests/stream/test_many_viewers.py tests/stream/test_cameras_stress.py tests/stream/test_overload.py
 
 soak: setup-dev system-packages ## A day of viewers, cameras and faults in an hour: nothing may stay behind (docs/results.md)
-	SYNCVIS_SOAK_ROUNDS=60 SYNCVIS_SOAK_JSON=soak.json $(BIN)/python -m pytest tests/integration/test_soak.py
+	mkdir -p artifacts
+	SYNCVIS_SOAK_ROUNDS=60 SYNCVIS_SOAK_JSON=artifacts/soak.json $(BIN)/python -m pytest tests/integration/test_soak.py
 
 format: setup-dev
 	$(BIN)/ruff check --fix .
