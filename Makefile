@@ -36,7 +36,8 @@ faults: setup-dev system-packages ## Every fault of cameras and networks, one af
 	$(BIN)/python -m tests.faults
 
 soak: setup-dev system-packages ## A day of viewers, cameras and faults in an hour: nothing may stay behind (docs/results.md)
-	SYNCVIS_SOAK_ROUNDS=60 SYNCVIS_SOAK_JSON=soak.json $(BIN)/python -m pytest tests/integration/test_soak.py
+	mkdir -p artifacts
+	SYNCVIS_SOAK_ROUNDS=60 SYNCVIS_SOAK_JSON=artifacts/soak.json $(BIN)/python -m pytest tests/integration/test_soak.py
 
 format: setup-dev
 	$(BIN)/ruff check --fix .

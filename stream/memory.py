@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager, suppress
 OLDEST_EVERY = 2
 """Collections of the generation before (7000 objects that came and stayed) to one of the oldest; CPython's is 10."""
 HEAPS = 2
-TRIM_EVERY_S = 60.0
+TRIM_EVERY_S = 10.0
 _M_ARENA_MAX = -8
 
 

@@ -17,15 +17,16 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.soak.census import Census, take_census
-from tests.soak.day import BRIEF, DAY, Round, Visits
+from tests.soak.day import BRIEF, DAY, ROUNDS_A_DAY, Round, Visits
+from tests.soak.rounds import REST_S
 from tests.soak.soak import WARM_UP, Reading, soak
 from tests.soak.stage import AS_VIEWER, CONFIG, Stage, staged
-from tests.soak.verdict import HEAD, MEMORY_GROWTH, of_other_cameras, verdict
+from tests.soak.verdict import GROWTH, HEAD, of_other_cameras, verdict
 
 ROUNDS = int(os.environ.get("SYNCVIS_SOAK_ROUNDS", "0"))
 JSON = os.environ.get("SYNCVIS_SOAK_JSON")
 SHORT: tuple[Round, ...] = (BRIEF, replace(BRIEF, killed=Visits(webrtc=2, pictures=2, tracks=2, events=2)))
-MEMORY_GROWTH_SHORT = 0.15
+GROWTH_SHORT = 0.15
 """From the first round to the second, in which an allocator has not seen everything yet."""
 
 
@@ -40,6 +41,7 @@ def write(held: Sequence[Round], readings: Sequence[Reading]) -> None:
         "python": platform.python_version(),
         "round": held[-1].counts(),
         "rounds": len(readings),
+        "days": len(readings) / ROUNDS_A_DAY,
     }
     rows = [
         {"at_s": round(each.at_s, 1), "counts": each.census.counts, "memory_kib": each.census.memory_kib}
@@ -66,15 +68,19 @@ async def test_nothing_of_what_comes_and_goes_in_a_day_stays(
 ) -> None:
     rounds = (DAY,) * ROUNDS if ROUNDS else SHORT
     warm_up = WARM_UP if ROUNDS else 1
-    growth = MEMORY_GROWTH if ROUNDS else MEMORY_GROWTH_SHORT
+    growth = GROWTH if ROUNDS else GROWTH_SHORT
     async with staged(tmp_path) as stage:
         readings = await soak(
-            stage, rounds, warm_up=warm_up, told=lambda so_far: write(rounds[: len(so_far)], so_far)
+            stage,
+            rounds,
+            warm_up=warm_up,
+            rest_s=REST_S if ROUNDS else 0.0,
+            told=lambda so_far: write(rounds[: len(so_far)], so_far),
         )
         last = readings[-1].census
         assert await is_noticed_when_held(stage, last)
         assert not of_other_cameras(last.sets, stage.config["cameras"])
-    lines = verdict(readings, warm_up=warm_up, memory_growth=growth)
+    lines = verdict(readings, warm_up=warm_up, growth=growth)
     if ROUNDS:
         with capsys.disabled():
             for what, count in DAY.counts().items():

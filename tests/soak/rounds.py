@@ -21,6 +21,8 @@ PATIENCE_S = 300.0
 """Until all guests of a process are served, on a machine that has much else to do."""
 SETTLE_S = 90.0
 """A viewer by WebRTC that has died is known to be gone after about half a minute (consent checks of ICE)."""
+REST_S = 12.0
+"""The server gives free memory back every ten seconds: before that, what is read is what the round needed."""
 WHIP_CLIENT = Path(__file__).parents[1] / "support" / "aiortc_whip_client.py"
 SDP = {"Content-Type": "application/sdp"}
 JSON = {"Content-Type": "application/json"}
@@ -183,17 +185,28 @@ async def do_round(stage: Stage, number: int, held: Round) -> None:
     await stage.until_at_rest()
 
 
-async def settled(stage: Stage, before: Census | None) -> Census:
-    """What the server holds once nobody is there: as soon as the counts are those of `before`, or at last when they had
-    time enough to be.
+async def settled(stage: Stage, before: Census | None, rest_s: float = REST_S) -> Census:
+    """What the server holds `rest_s` seconds after the counts have become those of `before`, or have had time enough.
+    `before` None: after nobody is there, and always after a rest, in which pools of threads let go of some.
     """
     now: Census
 
     async def at_rest() -> bool:
         nonlocal now
+        await _even_pools(stage)
         now = await take_census(stage.http, stage.server.pid)
         return now.counts["WebRTC sessions"] == 0 and (before is None or now.counts == before.counts)
 
     with suppress(AssertionError):
         await poll(at_rest, "at rest", SETTLE_S)
+        await asyncio.sleep(rest_s if before else max(rest_s, REST_S))
+        await poll(at_rest, "at rest", SETTLE_S)
     return now
+
+
+async def _even_pools(stage: Stage) -> None:
+    """Pools of threads have no size of their own: asyncio's grows to its limit with what is asked for at once, the web
+    framework's lets go, when it is asked again, of threads that had nothing to do for ten seconds.
+    """
+    await asyncio.gather(*(scrape(stage) for _ in range(16)))
+    (await stage.http.get("/api/tracks")).raise_for_status()

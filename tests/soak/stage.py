@@ -25,7 +25,7 @@ AS_VIEWER = {"Authorization": f"Bearer {VIEW}"}
 FPS = 5
 LOOKS_A_SECOND = 1.0
 """Pictures of each camera that the model is given: so two cores carry the model that ships and all else."""
-POLL_S = 0.1
+POLL_S = 0.3
 CONFIG: dict[str, Any] = {
     "model": {"name": "default", "threads": 1},
     "server": {
@@ -119,7 +119,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         config["cameras"] = {
             "yard": {"url": urls[0], **looks},
             "door": {"url": urls[1], **looks},
-            "hall": {"url": f"synthetic:5?fps={FPS}&size=320x192", **looks},
+            "hall": {"url": f"synthetic:5?fps={FPS}&size=640x360", **looks},
             "stage": {"url": "whip:", **looks},
         }
         config_file = folder / "serve.yaml"
