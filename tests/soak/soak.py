@@ -38,6 +38,7 @@ async def soak(
     for number, held in enumerate(rounds):
         await do_round(stage, number, held)
         before = readings[warm_up - 1].census if len(readings) >= warm_up else None
-        readings.append(Reading(time.monotonic() - began_s, await settled(stage, before, rest_s)))
+        held_now = await settled(stage, before, rest_s)
+        readings.append(Reading(time.monotonic() - began_s, held_now))
         told(readings)
     return readings
