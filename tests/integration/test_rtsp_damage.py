@@ -26,6 +26,8 @@ WHOLE = 3.0
 
 
 def is_whole(frame: Frame, sent: list[Image]) -> bool:
+    if frame.image.shape != sent[0].shape:  # a wrong bit in a parameter set
+        return False
     original = sent[read_index(frame.image) % len(sent)][NUMBER_ROWS:]
     return float(np.abs(frame.image[NUMBER_ROWS:].astype(np.int16) - original).mean()) < WHOLE
 
