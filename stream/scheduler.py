@@ -142,7 +142,7 @@ class Scheduler:
         self._thread.join()
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._step(loop):
+        while not self._step(loop):
             pass
         for camera in tuple(self._asking):
             turn = self._asking.pop(camera, None)
@@ -151,19 +151,20 @@ class Scheduler:
         loop.call_soon_threadsafe(self._ended.set)
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Wait for something to do and do it; False when it is time to end."""
+        """Wait for something to do and do it; whether that was the last. Nobody who left before the end is forgotten."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._leaving or self._asking)
+            last = self._closing
             gone = list(self._leaving)
             self._leaving.clear()
-            turns = [] if self._closing else self._next_turns()
+            turns = [] if last else self._next_turns()
         for camera, done in gone:
             self._turns.forget(camera)
             self.engine.forget(camera)
             loop.call_soon_threadsafe(_resolve, done, None)
         if turns:
             self._answer(turns)
-        return not self._closing
+        return last
 
     def _next_turns(self) -> list[_Turn]:
         """Whose turn it is; as many as the engine takes at once."""

@@ -195,6 +195,22 @@ async def test_a_camera_that_is_gone_is_forgotten_after_its_windows() -> None:
     assert engine.forgotten == ["a"]
 
 
+async def test_who_leaves_while_the_last_window_is_in_work_is_not_left_waiting() -> None:
+    engine = SquareEngine()
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    engine.go_on.clear()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(scheduler, "a"))
+        await asyncio.to_thread(engine.at_work.wait)
+        tasks.create_task(scheduler.forget("b"))
+        await asyncio.sleep(0)
+        tasks.create_task(scheduler.close(timeout_s=30))
+        await asyncio.sleep(0)
+        engine.go_on.set()
+    assert engine.forgotten == ["b"]
+
+
 class TogetherEngine(SquareEngine):
     """Answers up to three cameras at once; together it can be made to fail."""
 
