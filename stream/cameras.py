@@ -263,14 +263,8 @@ class Cameras(Mapping[str, CameraPipeline]):
             await self._scheduler.forget(camera.name)
 
     def _track_events(self, zones: Zones) -> TrackEvents:
-        settings, gone_after_s = self._config.pipeline, self._config.events.gone_after_s
-        policies = {
-            "gap": settings.on_gap,
-            "resize": settings.on_resize,
-            "cut": settings.on_cut,
-            "stale": settings.on_stale,
-        }
-        resets = [flag for flag, policy in policies.items() if policy == "reset"]
+        gone_after_s = self._config.events.gone_after_s
+        resets = [flag for flag, policy in self._config.pipeline.policies.items() if policy == "reset"]
         max_lost_s = self._scheduler.engine.max_lost_s
         return TrackEvents(max_lost_s if gone_after_s is None else gone_after_s, resets, zones)
 

@@ -19,7 +19,7 @@ from stream.camera_config import CameraConfig, Name
 from stream.errors import ConfigError
 from stream.server_config import Seconds, Section, ServerConfig
 from stream.sources.urls import PUBLISHED
-from stream.types import Policy
+from stream.types import Break, Policy
 from syncvis_online.validation import first_problems, read_yaml
 
 
@@ -51,6 +51,16 @@ class PipelineConfig(Section):
     cut_difference: Annotated[float, Field(gt=0, le=255)] = 40.0
     stale_s: Seconds = 2.0
     stride: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def policies(self) -> dict[Break, Policy]:
+        """What each break does to identities."""
+        return {
+            "gap": self.on_gap,
+            "resize": self.on_resize,
+            "cut": self.on_cut,
+            "stale": self.on_stale,
+        }
 
 
 class EventsConfig(Section):

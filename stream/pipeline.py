@@ -106,12 +106,7 @@ class CameraPipeline:
                 engine.window_frames,
                 self._stride,
                 max_gap_s=max(settings.max_gap_s, 2 * self.intake.period_s),
-                policies={
-                    "gap": settings.on_gap,
-                    "resize": settings.on_resize,
-                    "cut": settings.on_cut,
-                    "stale": settings.on_stale,
-                },
+                policies=settings.policies,
             )
         except ValueError as error:
             raise ConfigError(f"pipeline.stride: {error}") from error

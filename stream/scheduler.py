@@ -151,7 +151,7 @@ class Scheduler:
         loop.call_soon_threadsafe(self._ended.set)
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Wait for something to do and do it; whether that was the last. Nobody who left before the end is forgotten."""
+        """Wait for something to do and do it; whether that was the last. Who left by then is seen to."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._leaving or self._asking)
             last = self._closing

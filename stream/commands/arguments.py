@@ -43,23 +43,21 @@ def positive_int(text: str) -> int:
 
 def positive_seconds(text: str) -> float:
     """A number of seconds above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
-    return value
+    return _positive(text, "seconds")
 
 
 def positive_rate(text: str) -> float:
     """A number of frames a second above 0."""
+    return _positive(text, "frames a second")
+
+
+def _positive(text: str, unit: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of frames a second above 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {unit} above 0")
     return value
 
 

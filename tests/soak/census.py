@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 KINDS = {"socket:": "socket", "pipe:": "pipe", "anon_inode:": "event", "/memfd:": "memory file"}
 """What the link of a descriptor begins with; all else is a file or a device."""
@@ -25,16 +26,6 @@ class Census:
     counts: dict[str, int]
     memory_kib: dict[str, int]
     sets: frozenset[str]
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below a process, however deep."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            for child in map(int, (task / "children").read_text().split()):
-                found += [child, *descendants(child)]
-    return found
 
 
 def pss_kib(pid: int) -> int:
@@ -77,7 +68,7 @@ def _value(metrics: str, name: str) -> int:
 
 def census(pid: int, metrics: str) -> Census:
     """Count what a process holds, of which `metrics` are the answer of its /metrics."""
-    readers = descendants(pid)
+    readers = [child.pid for child in psutil.Process(pid).children(recursive=True)]
     counts = {
         "processes": 1 + len(readers),
         "threads": len(list(Path(f"/proc/{pid}/task").iterdir())),
