@@ -52,9 +52,12 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Received:
+    """`stretch`: how often the camera was connected anew before it."""
+
     frame: Frame
     at_s: float
     at_monotonic_s: float
+    stretch: int
 
 
 class CameraPipeline:
@@ -116,6 +119,7 @@ class CameraPipeline:
             lossless=self._lossless,
             on_drop=statistics.dropped,
         )
+        self._received_stretch = self._cut_stretch = 0
         self._in_work: dict[int, _Received] = {}
         self._pace: Pace = "normal"
         self._reader: asyncio.Task[None] | None = None
@@ -180,7 +184,8 @@ class CameraPipeline:
         if wanted is None:
             self.statistics.dropped(BEYOND_FPS)
             return
-        await self._ring.put(_Received(wanted, now, time.monotonic()))
+        self._received_stretch += wanted.discontinuity
+        await self._ring.put(_Received(wanted, now, time.monotonic(), self._received_stretch))
         self.statistics.ring_fill(self._ring.fill_ratio)
 
     async def _track(self) -> None:
@@ -201,7 +206,7 @@ class CameraPipeline:
         taken, behind = self._ring.take(self._widest - self._windows.unanswered, missing)
         for received in taken:
             self._in_work[received.frame.seq] = received
-        windows = self._windows.extend(self._flagged(received.frame) for received in taken)
+        windows = self._windows.extend(self._flagged(received) for received in taken)
         widened = any(window.answers > self._stride for window in windows)
         self._pace = "skipping" if behind else "widened" if widened else "normal"
         return windows
@@ -210,7 +215,12 @@ class CameraPipeline:
         window = self._windows.flush()
         return () if window is None else (window,)
 
-    def _flagged(self, frame: Frame) -> Frame:
+    def _flagged(self, received: _Received) -> Frame:
+        """The frame with what is known of it: a reconnect is told also where the first frame after it was lost."""
+        frame = received.frame
+        if received.stretch != self._cut_stretch:
+            self._cut_stretch = received.stretch
+            frame = replace(frame, discontinuity=True)
         flag = self._watch.look(frame)
         return frame if flag is None else replace(frame, flags=(*frame.flags, flag))
 

@@ -107,6 +107,34 @@ async def test_what_waited_while_the_engine_was_busy(
     assert status.received == stride + waiting == status.processed + sum(status.dropped.values())
 
 
+async def test_a_reconnect_is_told_also_where_the_first_frame_after_it_was_lost() -> None:
+    engine = SquareEngine(4, 1)
+    engine.go_on.clear()
+    taken = asyncio.Event()
+
+    async def some() -> AsyncGenerator[Frame, None]:
+        yield make_frame(0)
+        await taken.wait()
+        for seq in range(1, 6):
+            yield make_frame(seq, discontinuity=seq == 2)
+        engine.go_on.set()
+        await asyncio.Event().wait()
+
+    async with scheduler_of(engine) as scheduler:
+        pipeline = pipeline_of(PacedSource(some), scheduler)
+        running = asyncio.create_task(pipeline.run())
+        async with pipeline.hub.subscribe() as frames:
+            await asyncio.to_thread(engine.at_work.wait)
+            taken.set()
+            async for frame in frames:
+                if frame.seq == 5:
+                    break
+        pipeline.stop()
+        await running
+    assert [(each.frames[-1].seq, each.after) for each in engine.windows] == [(0, None), (5, "gap")]
+    assert [frame.seq for frame in engine.windows[1].frames] == [5], "no window spans it"
+
+
 class PacedSource:
     """A live camera whose frames a test yields itself."""
 
