@@ -23,12 +23,13 @@ from typing import Any
 import psutil
 from tabulate import tabulate
 
+from benchmarks.no_model import NoModel
 from stream.app import Service
 from stream.config import parse_config
 from stream.engine import Engine, load_engine
 from stream.metrics import STAGES
 from stream.sources import cool_down, warm_up
-from stream.types import EngineAnswer, TrackedFrame, Window
+from stream.types import TrackedFrame
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.evaluation.run import write_result
 from tests.support.rtsp_server import SCRIPT, RtspServer
@@ -37,27 +38,6 @@ FPS = 25
 LOOP_FRAMES = 100
 SETTLE_S = 3.0
 UP_WITHIN_S = 60.0
-
-
-class NoModel:
-    """Takes no time and sees nothing."""
-
-    labels: tuple[str, ...] = ()
-    window_frames, stride, max_lost_s = 2, 1, 2.0
-
-    def process(self, window: Window) -> EngineAnswer:
-        """The frames, with nothing on them."""
-        frames = window.frames[-window.answers :]
-        return EngineAnswer(
-            tuple(
-                TrackedFrame(f.camera, f.seq, f.pts, f.time_base, f.captured_at_s, f.clock, (), f.image)
-                for f in frames
-            ),
-            {},
-        )
-
-    def forget(self, camera: str) -> None:
-        """Nothing is kept."""
 
 
 def serve_clip(server: RtspServer, mounts: int) -> list[str]:

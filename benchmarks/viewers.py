@@ -42,11 +42,12 @@ from aiortc.rtp import RtpPacket
 from fastapi import FastAPI, Request, Response
 from tabulate import tabulate
 
+from benchmarks.no_model import NoModel
 from stream.app import Service
 from stream.config import parse_config
 from stream.hub import Subscription
 from stream.server import ServerOptions, create_app
-from stream.types import EngineAnswer, TrackedFrame, Window
+from stream.types import TrackedFrame
 from stream.webrtc.feed import render_planes
 from stream.webrtc.ice import IceOptions, listen_on
 from stream.webrtc.sessions import SessionLimits
@@ -57,20 +58,6 @@ FPS = 25
 FRAMES = 50
 WARM_UP_S = 3.0
 SDP = {"Content-Type": "application/sdp"}
-
-
-class NoEngine:
-    """A service needs an engine; none of its cameras runs here."""
-
-    window_frames, stride, max_lost_s = 1, 1, 2.0
-    labels: tuple[str, ...] = ()
-
-    def process(self, window: Window) -> EngineAnswer:
-        """Never called."""
-        raise NotImplementedError
-
-    def forget(self, camera: str) -> None:
-        """Nothing is kept."""
 
 
 def rendered() -> list[TrackedFrame]:
@@ -101,7 +88,7 @@ async def publish(give: Callable[[TrackedFrame], object], frames: list[TrackedFr
 
 def shared_app() -> tuple[FastAPI, Callable[[TrackedFrame], object]]:
     """This project's server."""
-    service = Service(parse_config({"cameras": {"cam": {"url": "synthetic:1"}}}, "benchmark"), NoEngine())
+    service = Service(parse_config({"cameras": {"cam": {"url": "synthetic:1"}}}, "benchmark"), NoModel())
     options = ServerOptions(limits=SessionLimits(viewers=256))
     return create_app(service, options), service.hub("cam").publish
 
@@ -136,7 +123,7 @@ def _planes(frame: TrackedFrame) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def plain_app() -> tuple[FastAPI, Callable[[TrackedFrame], object]]:
     """aiortc as its examples use it: a track and an encoder for each viewer."""
-    service = Service(parse_config({"cameras": {"cam": {"url": "synthetic:1"}}}, "benchmark"), NoEngine())
+    service = Service(parse_config({"cameras": {"cam": {"url": "synthetic:1"}}}, "benchmark"), NoModel())
     app, peers, hub = FastAPI(), set[RTCPeerConnection](), service.hub("cam")
 
     @app.post("/whep/cam")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from fractions import Fraction
 
 import numpy as np
 
+from stream.scheduler import Scheduler
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
 from syncvis_online.types import Image, Track, encode_mask
 
@@ -80,6 +82,19 @@ class SquareEngine:
 
     def forget(self, camera: str) -> None:
         self.forgotten.append(camera)
+
+
+@asynccontextmanager
+async def scheduler_of(engine: SquareEngine) -> AsyncIterator[Scheduler]:
+    """A scheduler at work; at the end the engine goes on, and no thread is left."""
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        engine.go_on.set()
+        await scheduler.close()
+        assert "engine" not in {thread.name for thread in threading.enumerate()}
 
 
 class ListSource:

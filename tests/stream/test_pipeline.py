@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -18,19 +16,7 @@ from stream.pipeline import CameraPipeline, FrameSource, Sink
 from stream.scheduler import Scheduler
 from stream.statistics import CameraStatistics
 from stream.types import Frame, TrackedFrame
-from tests.stream.frames import ListSource, SquareEngine, make_frame
-
-
-@asynccontextmanager
-async def scheduler_of(engine: SquareEngine) -> AsyncIterator[Scheduler]:
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    try:
-        yield scheduler
-    finally:
-        engine.go_on.set()
-        await scheduler.close()
-        assert "engine" not in {thread.name for thread in threading.enumerate()}
+from tests.stream.frames import ListSource, SquareEngine, make_frame, scheduler_of
 
 
 def pipeline_of(
