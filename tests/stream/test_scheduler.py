@@ -14,7 +14,7 @@ import pytest
 
 from stream.scheduler import EngineFailure, Outcome, Scheduler
 from stream.types import EngineAnswer, Window
-from tests.stream.frames import SquareEngine, make_frame
+from tests.stream.frames import SquareEngine, make_frame, scheduler_of
 
 
 def window(camera: str, seq: int = 0) -> Window:
@@ -42,18 +42,16 @@ async def test_all_windows_run_on_one_thread_that_ends() -> None:
 
 async def test_windows_are_cut_when_their_turn_comes_and_not_before() -> None:
     engine = SquareEngine()
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    newest = 0
-    engine.go_on.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask(scheduler, "a"))
-        await asyncio.to_thread(engine.at_work.wait)
-        waiting = tasks.create_task(scheduler.serve("b", lambda: (window("b", newest),)))
-        await asyncio.sleep(0)
-        newest = 7
-        engine.go_on.set()
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        newest = 0
+        engine.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask(scheduler, "a"))
+            await asyncio.to_thread(engine.at_work.wait)
+            waiting = tasks.create_task(scheduler.serve("b", lambda: (window("b", newest),)))
+            await asyncio.sleep(0)
+            newest = 7
+            engine.go_on.set()
     served = waiting.result()
     ((cut, _),) = served.outcomes
     assert cut.frames[-1].seq == 7
@@ -62,20 +60,18 @@ async def test_windows_are_cut_when_their_turn_comes_and_not_before() -> None:
 
 async def test_a_busy_camera_waits_for_each_other_camera_once() -> None:
     engine = SquareEngine()
-    scheduler = Scheduler(engine)
-    scheduler.start()
+    async with scheduler_of(engine) as scheduler:
 
-    async def greedy(camera: str) -> None:
-        for seq in range(4):
-            await ask(scheduler, camera, seq)
+        async def greedy(camera: str) -> None:
+            for seq in range(4):
+                await ask(scheduler, camera, seq)
 
-    engine.go_on.clear()
-    async with asyncio.TaskGroup() as tasks:
-        for camera in "abc":
-            tasks.create_task(greedy(camera))
-        await asyncio.sleep(0)
-        engine.go_on.set()
-    await scheduler.close()
+        engine.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            for camera in "abc":
+                tasks.create_task(greedy(camera))
+            await asyncio.sleep(0)
+            engine.go_on.set()
     # Between two windows of one camera there is never more than one of each other camera.
     order = [done.frames[-1].camera for done in engine.windows]
     for camera in "abc":
@@ -87,17 +83,15 @@ async def test_a_busy_camera_waits_for_each_other_camera_once() -> None:
 
 async def test_a_higher_priority_goes_first() -> None:
     engine = SquareEngine()
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    engine.go_on.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask(scheduler, "first"))
-        await asyncio.to_thread(engine.at_work.wait)
-        for camera, priority in (("low", 1), ("high", 9), ("middle", 5)):
-            tasks.create_task(scheduler.serve(camera, partial(tuple_of, camera), priority))
-        await asyncio.sleep(0)
-        engine.go_on.set()
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        engine.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask(scheduler, "first"))
+            await asyncio.to_thread(engine.at_work.wait)
+            for camera, priority in (("low", 1), ("high", 9), ("middle", 5)):
+                tasks.create_task(scheduler.serve(camera, partial(tuple_of, camera), priority))
+            await asyncio.sleep(0)
+            engine.go_on.set()
     assert [done.frames[-1].camera for done in engine.windows] == ["first", "high", "middle", "low"]
 
 
@@ -107,47 +101,41 @@ def tuple_of(camera: str) -> tuple[Window]:
 
 async def test_a_camera_asks_once_at_a_time() -> None:
     engine = SquareEngine()
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    engine.go_on.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask(scheduler, "b"))
-        await asyncio.to_thread(engine.at_work.wait)
-        tasks.create_task(ask(scheduler, "a"))
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="camera a"):
-            await ask(scheduler, "a", 1)
-        engine.go_on.set()
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        engine.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask(scheduler, "b"))
+            await asyncio.to_thread(engine.at_work.wait)
+            tasks.create_task(ask(scheduler, "a"))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="camera a"):
+                await ask(scheduler, "a", 1)
+            engine.go_on.set()
 
 
 async def test_one_that_stops_waiting_is_not_served() -> None:
     engine = SquareEngine()
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    engine.go_on.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask(scheduler, "b"))
-        await asyncio.to_thread(engine.at_work.wait)
-        leaving = tasks.create_task(ask(scheduler, "a"))
-        await asyncio.sleep(0)
-        leaving.cancel()
-        await asyncio.wait([leaving])
-        engine.go_on.set()
-    await ask(scheduler, "a", 1)
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        engine.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask(scheduler, "b"))
+            await asyncio.to_thread(engine.at_work.wait)
+            leaving = tasks.create_task(ask(scheduler, "a"))
+            await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            engine.go_on.set()
+        await ask(scheduler, "a", 1)
     assert [done.frames[-1].seq for done in engine.windows if done.frames[-1].camera == "a"] == [1]
 
 
 async def test_a_failing_engine_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     engine = SquareEngine()
     engine.fail_cameras = {"bad"}
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    with caplog.at_level(logging.ERROR):
-        first, second = await ask(scheduler, "bad"), await ask(scheduler, "bad", 1)
-    good = await ask(scheduler, "good")
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        with caplog.at_level(logging.ERROR):
+            first, second = await ask(scheduler, "bad"), await ask(scheduler, "bad", 1)
+        good = await ask(scheduler, "good")
     assert first == second == EngineFailure("ValueError: no such tensor")
     assert isinstance(good, EngineAnswer)
     assert [record.exc_info is not None for record in caplog.records] == [True, False]
@@ -158,12 +146,10 @@ async def test_what_cutting_raises_reaches_who_asked_and_nobody_else() -> None:
     def broken() -> tuple[Window]:
         raise KeyError("no such frame")
 
-    scheduler = Scheduler(SquareEngine())
-    scheduler.start()
-    with pytest.raises(KeyError, match="no such frame"):
-        await scheduler.serve("a", broken)
-    assert isinstance(await ask(scheduler, "b"), EngineAnswer)
-    await scheduler.close()
+    async with scheduler_of(SquareEngine()) as scheduler:
+        with pytest.raises(KeyError, match="no such frame"):
+            await scheduler.serve("a", broken)
+        assert isinstance(await ask(scheduler, "b"), EngineAnswer)
 
 
 async def test_what_waits_at_the_end_is_refused_not_left_hanging() -> None:
@@ -187,11 +173,9 @@ async def test_what_waits_at_the_end_is_refused_not_left_hanging() -> None:
 
 async def test_a_camera_that_is_gone_is_forgotten_after_its_windows() -> None:
     engine = SquareEngine()
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    await ask(scheduler, "a")
-    await scheduler.forget("a")
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        await ask(scheduler, "a")
+        await scheduler.forget("a")
     assert engine.forgotten == ["a"]
 
 
@@ -231,19 +215,17 @@ class TogetherEngine(SquareEngine):
 @asynccontextmanager
 async def with_five_waiting(engine: TogetherEngine) -> AsyncIterator[dict[str, asyncio.Task[Outcome]]]:
     """While the engine is busy with one camera, five others come to ask, a to e; they are answered meanwhile."""
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    engine.go_on.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask(scheduler, "first"))
-        await asyncio.to_thread(engine.at_work.wait)
-        asking = {}
-        for camera in "abcde":
-            asking[camera] = tasks.create_task(ask(scheduler, camera))
-            await asyncio.sleep(0)
-        engine.go_on.set()
-    yield asking
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        engine.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask(scheduler, "first"))
+            await asyncio.to_thread(engine.at_work.wait)
+            asking = {}
+            for camera in "abcde":
+                asking[camera] = tasks.create_task(ask(scheduler, camera))
+                await asyncio.sleep(0)
+            engine.go_on.set()
+        yield asking
 
 
 async def test_as_many_as_ask_are_answered_at_once_and_none_waits_for_more() -> None:
@@ -269,18 +251,16 @@ async def test_where_several_at_once_fail_each_is_answered_by_itself(
 
 async def test_windows_on_either_side_of_a_break_are_answered_in_order_beside_others() -> None:
     engine = TogetherEngine()
-    scheduler = Scheduler(engine)
-    scheduler.start()
-    engine.go_on.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask(scheduler, "first"))
-        await asyncio.to_thread(engine.at_work.wait)
-        two = tasks.create_task(scheduler.serve("a", lambda: (window("a", 0), window("a", 1))))
-        one = tasks.create_task(scheduler.serve("b", lambda: (window("b", 5),)))
-        none = tasks.create_task(scheduler.serve("c", lambda: ()))
-        await asyncio.sleep(0)
-        engine.go_on.set()
-    await scheduler.close()
+    async with scheduler_of(engine) as scheduler:
+        engine.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask(scheduler, "first"))
+            await asyncio.to_thread(engine.at_work.wait)
+            two = tasks.create_task(scheduler.serve("a", lambda: (window("a", 0), window("a", 1))))
+            one = tasks.create_task(scheduler.serve("b", lambda: (window("b", 5),)))
+            none = tasks.create_task(scheduler.serve("c", lambda: ()))
+            await asyncio.sleep(0)
+            engine.go_on.set()
     answered = [[cut.frames[-1].seq for cut, _ in each.result().outcomes] for each in (two, one, none)]
     assert answered == [[0, 1], [5], []]
     assert engine.batches == [["a", "b"]]
