@@ -172,9 +172,11 @@ class OnlineTracker:
         for i, request in enumerate(requests):
             by_shape.setdefault(request.shape, []).append(i)
         for group in by_shape.values():
-            windows = FrameFeatures.batch([FrameFeatures.stack(requests[i].features) for i in group])
-            states = [self.slots.retire(requests[i].state, requests[i].times_s[-1]) for i in group]
-            output = self.slots.decode(windows, states)
+            windows, states, output = self._decode(
+                [requests[i].features for i in group],
+                [requests[i].times_s for i in group],
+                [requests[i].state for i in group],
+            )
             decoded |= {
                 i: (windows, output, row, state)
                 for row, (i, state) in enumerate(zip(group, states, strict=True))
@@ -196,15 +198,19 @@ class OnlineTracker:
         self, features: Sequence[FrameFeatures], times_s: Sequence[float], answers: int, state: TrackerState
     ) -> TrackerState:
         """The state after a window of which nothing is to be told; arguments as of `answer`."""
-        window, before, output = self._decode(features, times_s, state)
+        window, (before,), output = self._decode([features], [times_s], [state])
         return self.slots.update(window, output, 0, times_s, answers, before)[1]
 
     def _decode(
-        self, features: Sequence[FrameFeatures], times_s: Sequence[float], state: TrackerState
-    ) -> tuple[FrameFeatures, TrackerState, DecoderOutput]:
-        window = FrameFeatures.stack(features)
-        state = self.slots.retire(state, times_s[-1])
-        return window, state, self.slots.decode(window, [state])
+        self,
+        features: Sequence[Sequence[FrameFeatures]],
+        times_s: Sequence[Sequence[float]],
+        states: Sequence[TrackerState],
+    ) -> tuple[FrameFeatures, list[TrackerState], DecoderOutput]:
+        """Windows of one shape, each of another stream, as one; the states they are decoded with; what comes out."""
+        windows = FrameFeatures.batch([FrameFeatures.stack(frames) for frames in features])
+        ready = [self.slots.retire(state, times[-1]) for state, times in zip(states, times_s, strict=True)]
+        return windows, ready, self.slots.decode(windows, ready)
 
     def revise(
         self,
@@ -215,7 +221,7 @@ class OnlineTracker:
         size: tuple[int, int],
     ) -> tuple[tuple[tuple[Track, ...], ...], TrackerState]:
         """What a window says of all of its frames, and the state after it; arguments as of `answer`."""
-        window, before, output = self._decode(features, times_s, state)
+        window, (before,), output = self._decode([features], [times_s], [state])
         _, after = self.slots.update(window, output, 0, times_s, answers, before)
         revised = self.slots.revise(window, output, 0, times_s, answers, before, after)
         return tuple(tracks_of(d, size, self.labels) for d in revised), after
