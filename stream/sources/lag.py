@@ -19,9 +19,8 @@ class Lag:
     """Give it every picture of one connection, in order. Times are in seconds; media time grows."""
 
     def __init__(self) -> None:
-        self._earliest: deque[tuple[float, float]] = (
-            deque()
-        )  # of each slice: when it began, its earliest offset
+        self._earliest: deque[tuple[float, float]] = deque()
+        """Of each slice: when it began, its earliest offset."""
         self._behind_since_s: float | None = None
 
     def of(self, media_s: float, arrival_s: float) -> float:

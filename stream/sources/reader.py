@@ -210,9 +210,8 @@ class Reader:
     def _take(self, channel: socket.socket) -> ReaderMessage | None:
         try:
             data, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
-        except (
-            ConnectionResetError
-        ):  # it ended before it heard us; what it said before, why among it, is there still
+        except ConnectionResetError:
+            # It ended before it heard us; what it said before, why among it, is there still.
             data, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
         if not data:
             return None
