@@ -45,7 +45,7 @@ def write(held: Sequence[Round], readings: Sequence[Reading]) -> None:
     }
     rows = [
         {"at_s": round(each.at_s, 1), "counts": each.census.counts, "memory_kib": each.census.memory_kib}
-        | {"series": len(each.census.sets)}
+        | {"series": len(each.census.sets), "connections": each.census.connections}
         for each in readings
     ]
     Path(JSON).write_text(json.dumps({"about": about, "readings": rows}, indent=1) + "\n", encoding="utf-8")

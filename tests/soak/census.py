@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,21 +19,47 @@ KINDS = {"socket:": "socket", "pipe:": "pipe", "anon_inode:": "event", "/memfd:"
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """`counts`: threads, tasks, descriptors by kind, ... ; `memory_kib`: PSS, of the server and of its readers;
-    `sets`: the label sets of all its series.
+    """`counts`: threads, tasks, descriptors by kind, ... ; `memory_kib`: PSS, and what of it is nobody else's, of the
+    server and of its readers; `sets`: the label sets of all its series; `connections`: the server's, as text.
     """
 
     counts: dict[str, int]
     memory_kib: dict[str, int]
     sets: frozenset[str]
+    connections: tuple[str, ...] = ()
 
 
-def pss_kib(pid: int) -> int:
-    """The proportional set size of a process in KiB; 0 when it has just ended."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-        return int(found.group(1)) if found else 0
-    return 0
+def memory_kib(pids: Iterable[int]) -> tuple[int, int]:
+    """The proportional set size of processes together, and their private memory, in KiB; without those that have
+    just ended.
+    """
+    sizes = Counter[str]()
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for name, size in re.findall(
+                r"^(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
+            ):
+                sizes[name] += int(size)
+    return sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
+
+
+def memory_of(pid: int, readers: Iterable[int]) -> dict[str, int]:
+    """What a server and its readers have, by name, in KiB."""
+    (pss, private), (pss_readers, private_readers) = memory_kib((pid,)), memory_kib(readers)
+    return {
+        "PSS of the server": pss,
+        "PSS of its readers": pss_readers,
+        "private memory of the server": private,
+        "private memory of its readers": private_readers,
+    }
+
+
+def connections(pid: int) -> tuple[str, ...]:
+    """The TCP connections of a process, and the sockets that listen: which one is left, when one is."""
+    with suppress(psutil.NoSuchProcess):
+        found = psutil.Process(pid).net_connections("tcp")
+        return tuple(sorted(f"{each.laddr} - {each.raddr or ''} {each.status}" for each in found))
+    return ()
 
 
 def _sockets(pid: int) -> dict[str, str]:
@@ -66,9 +92,14 @@ def _value(metrics: str, name: str) -> int:
     return int(sum(map(float, re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", metrics, re.MULTILINE))))
 
 
+def readers_of(pid: int) -> list[int]:
+    """The processes that a server has started."""
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
 def census(pid: int, metrics: str) -> Census:
     """Count what a process holds, of which `metrics` are the answer of its /metrics."""
-    readers = [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    readers = readers_of(pid)
     counts = {
         "processes": 1 + len(readers),
         "threads": len(list(Path(f"/proc/{pid}/task").iterdir())),
@@ -86,8 +117,8 @@ def census(pid: int, metrics: str) -> Census:
         for kind in ("TCP socket", "UDP socket", "Unix socket", "pipe", "event", "file", "memory file")
     }
     counts["descriptors of readers"] = of_readers.total()
-    memory = {"PSS of the server": pss_kib(pid), "PSS of its readers": sum(map(pss_kib, readers))}
-    return Census(counts, memory, frozenset(re.findall(r"^\w+(?:\{[^}]*\})?(?= )", metrics, re.MULTILINE)))
+    series = frozenset(re.findall(r"^\w+(?:\{[^}]*\})?(?= )", metrics, re.MULTILINE))
+    return Census(counts, memory_of(pid, readers), series, connections(pid))
 
 
 async def take_census(http: httpx.AsyncClient, pid: int) -> Census:

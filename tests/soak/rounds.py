@@ -9,11 +9,11 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tests.soak.census import Census, take_census
+from tests.soak.census import Census, memory_of, readers_of, take_census
 from tests.soak.day import Round, Visits
 from tests.soak.stage import AS_VIEWER, FPS, LOOKS_A_SECOND, PUBLISH, VIEW, Stage, poll
 
@@ -23,6 +23,8 @@ SETTLE_S = 90.0
 """A viewer by WebRTC that has died is known to be gone after about half a minute (consent checks of ICE)."""
 REST_S = 12.0
 """The server gives free memory back every ten seconds: before that, what is read is what the round needed."""
+LOOK_S = 0.5
+"""Between two looks at the memory meanwhile."""
 WHIP_CLIENT = Path(__file__).parents[1] / "support" / "aiortc_whip_client.py"
 SDP = {"Content-Type": "application/sdp"}
 JSON = {"Content-Type": "application/json"}
@@ -186,7 +188,8 @@ async def do_round(stage: Stage, number: int, held: Round) -> None:
 
 
 async def settled(stage: Stage, before: Census | None, rest_s: float = REST_S) -> Census:
-    """What the server holds `rest_s` seconds after the counts have become those of `before`, or have had time enough.
+    """What the server holds `rest_s` seconds after the counts have become those of `before`, or have had time enough,
+    and the least memory in these seconds.
     `before` None: after nobody is there, and always after a rest, in which pools of threads let go of some.
     """
     now: Census
@@ -199,9 +202,22 @@ async def settled(stage: Stage, before: Census | None, rest_s: float = REST_S) -
 
     with suppress(AssertionError):
         await poll(at_rest, "at rest", SETTLE_S)
-        await asyncio.sleep(rest_s if before else max(rest_s, REST_S))
+        least = await _least_memory(stage, rest_s if before else max(rest_s, REST_S))
         await poll(at_rest, "at rest", SETTLE_S)
+        if rest_s:
+            return replace(
+                now, memory_kib={name: min(size, least[name]) for name, size in now.memory_kib.items()}
+            )
     return now
+
+
+async def _least_memory(stage: Stage, rest_s: float) -> dict[str, int]:
+    """The least of what is there in the course of a rest: with each window of the model some comes and goes."""
+    looks = [memory_of(stage.server.pid, readers_of(stage.server.pid))]
+    for _ in range(round(rest_s / LOOK_S)):
+        await asyncio.sleep(LOOK_S)
+        looks.append(memory_of(stage.server.pid, readers_of(stage.server.pid)))
+    return {name: min(look[name] for look in looks) for name in looks[0]}
 
 
 async def _even_pools(stage: Stage) -> None:
