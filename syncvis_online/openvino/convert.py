@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,13 +48,14 @@ def convert(checkpoint: Path, folder: Path, size: tuple[int, int], frames: int) 
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it already
         if folder.is_dir():
             return
-        draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
+        draft = Path(f"{folder}.draft")
+        shutil.rmtree(draft, ignore_errors=True)  # of one that was killed
+        draft.mkdir()
         try:
             _write(checkpoint, draft, size, frames)
             draft.rename(folder)
-        except BaseException:
+        finally:
             shutil.rmtree(draft, ignore_errors=True)
-            raise
 
 
 def _write(checkpoint: Path, folder: Path, size: tuple[int, int], frames: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ _CODE = (
 )
 """Whatever decides what is made of a checkpoint: where it changes, what was kept is not used any more."""
 _LOOKS_AGAIN_S = 0.2
+_NEEDED = re.compile(r"PATH|HOME|LANG|TZ|TMPDIR|VIRTUAL_ENV|(LC|LD|MALLOC|OMP)_.*|PYTHON.*")
 
 
 def default_folder() -> Path:
@@ -33,6 +35,10 @@ def default_folder() -> Path:
         return Path(given) / "openvino"
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "syncvis-online" / "openvino"
+
+
+class ProgramEnds(Exception):
+    """The program ends before a network was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,7 @@ class Conversions:
         return Files(self._folder / f"{self._name}-{size[0]}x{size[1]}-{self._frames}")
 
     def make(self, size: tuple[int, int]) -> Files:
-        """Have them made, unless they are there. Ends early, with an error, when the program ends.
-
-        Raises ModelError when that fails.
-        """
+        """Have them made, unless they are there. Raises ModelError when that fails, ProgramEnds when that is first."""
         files = self.files(size)
         if files.there:
             return files
@@ -88,7 +91,12 @@ class Conversions:
         command = [sys.executable, "-P", "-m", module, str(self._checkpoint), str(files.folder), *numbers]
         with tempfile.TemporaryFile() as said:
             with subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C is for the program, which ends it
+                env=_environment(),
             ) as process:
                 _wait(process)
             said.seek(0)
@@ -98,11 +106,19 @@ class Conversions:
         return files
 
 
+def _environment() -> dict[str, str]:
+    """What the process needs of ours; passwords and tokens may be among the rest."""
+    needed = {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
+    path = (str(_PACKAGE.parent), os.environ.get("PYTHONPATH"))
+    return {**needed, "PYTHONPATH": os.pathsep.join(part for part in path if part)}
+
+
 def _wait(process: subprocess.Popen[bytes]) -> None:
-    """Until it has ended; it is ended when the program ends, which waits for its threads."""
+    """Until it has ended, or the program ends, which waits for its threads."""
     while process.poll() is None:
         if not threading.main_thread().is_alive():
             process.kill()
+            raise ProgramEnds
         try:
             process.wait(_LOOKS_AGAIN_S)
         except subprocess.TimeoutExpired:

@@ -22,7 +22,7 @@ from syncvis_online.decoder import DecoderOutput
 from syncvis_online.errors import ModelError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
-from syncvis_online.openvino.files import Conversions
+from syncvis_online.openvino.files import Conversions, ProgramEnds
 from syncvis_online.openvino.library import compiled, openvino_version
 from syncvis_online.openvino.tensors import (
     decoder_inputs,
@@ -130,7 +130,8 @@ class OpenVINORuntime:
     def _begin(self, size: Size) -> None:
         if size not in self._making:
             name = f"openvino {size[1]}x{size[0]}"
-            self._making[size] = threading.Thread(target=self._make, args=(size,), name=name)
+            # Not a daemon, as the thread that asks may be: it has a process to end when the program ends.
+            self._making[size] = threading.Thread(target=self._make, args=(size,), name=name, daemon=False)
             self._making[size].start()
 
     def _make(self, size: Size) -> None:
@@ -143,6 +144,8 @@ class OpenVINORuntime:
             )
         try:
             self._ready[size] = self._made(size)
+        except ProgramEnds:
+            return
         except ModelError as error:
             self._failed[size] = ModelError(f"OpenVINO: {pictures}: {error}")
             _log.warning("torch goes on for %s: the network %s", pictures, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -135,7 +136,7 @@ def test_a_new_size_is_answered_by_torch_until_it_is_ready(
     assert any(f"OpenVINO is ready for pictures of {size[1]} x {size[0]}" in line for line in said)
     kept = Conversions(path, plain.config.window_frames, tmp_path / "kept").files(size)
     assert kept.there
-    assert not list((tmp_path / "kept").glob(".draft*"))
+    assert {each.suffix for each in (tmp_path / "kept").iterdir() if each != kept.folder} == {".lock"}
 
 
 def test_kept_files_that_are_damaged_are_said_and_removed(in_openvino: OnlineTracker, tmp_path: Path) -> None:
@@ -178,6 +179,30 @@ def test_what_cannot_be_computed_by_it(
     assert load_tracker("default", device="cpu", engine="auto").runtime.info.engine == "torch"
     with pytest.raises(ConfigError, match="unknown engine 'tensorrt' "):
         load_tracker("default", device="cpu", engine="tensorrt")
+
+
+LEAVES_EARLY = """
+import sys
+from pathlib import Path
+import torch
+from syncvis_online.online import load_tracker
+from syncvis_online.openvino.runtime import OpenVINORuntime
+path, kept = map(Path, sys.argv[1:])
+tracker = load_tracker(str(path), device="cpu", threads=1)
+runtime = OpenVINORuntime(tracker.model, path, 2, kept)
+while not list(kept.glob("*.lock")):
+    runtime.encode(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+"""
+
+
+def test_a_conversion_ends_with_the_program(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    command = [sys.executable, "-c", LEAVES_EARLY, str(tiny_file(tmp_path)), str(kept)]
+    subprocess.run(command, check=True)
+    (lock,) = kept.glob("*.lock")
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # who converts holds it
+    assert not lock.with_suffix("").exists()
 
 
 WATCHED = """
