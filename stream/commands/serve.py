@@ -92,7 +92,9 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.roster import Roster
     from stream.sources import cool_down, warm_up
     from stream.tracing import tracing
+    from stream.webrtc.late_retransmission import expect_late_retransmissions
 
+    expect_late_retransmissions(asyncio.get_running_loop())
     stop, hurry = asyncio.Event(), asyncio.Event()
     told_s: list[float] = []
 
