@@ -12,6 +12,7 @@ from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
+from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
@@ -72,8 +73,10 @@ class TorchRuntime:
         return self._model.decode(features, queries)
 
 
-def open_runtime(engine: str, model: SyncVIS, checkpoint: Path, device: str, frames: int) -> Runtime:
-    """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows of `frames`.
+def open_runtime(
+    engine: str, model: SyncVIS, checkpoint: Path, device: str, tracker: TrackerConfig
+) -> Runtime:
+    """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows by `tracker`.
 
     "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; which, and why, is logged.
     Raises ConfigError where OpenVINO is asked for and is not there or not for this device, ModelError where it cannot
@@ -89,10 +92,10 @@ def open_runtime(engine: str, model: SyncVIS, checkpoint: Path, device: str, fra
         return torch_runtime
     reason = obstacle(model.config, device)
     if reason is None:
-        runtime = OpenVINORuntime(model, checkpoint, frames)
+        runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames)
         _log.info("engine: %s", runtime.info)
         if engine == "openvino":
-            runtime.prepare(model.input_size(9, 16))
+            runtime.prepare(model.input_size(9, 16, tracker.short_side))
         return runtime
     if engine == "openvino":
         raise ConfigError(f"engine 'openvino': {reason}")
