@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.cameras import CLOSE_TIMEOUT_S, WAITING, Cameras
 from stream.config import ServeConfig
-from stream.engine import Engine
+from stream.engine import Engine, NamedEngine
 from stream.event_hub import EventHub
 from stream.hub import Hub
 from stream.identities import IdLedger
@@ -51,6 +51,9 @@ class Service:
         self.engine = engine
         self.registry = registry or CollectorRegistry()
         self._metrics = Metrics(self.registry)
+        if isinstance(engine, NamedEngine):
+            info = engine.info
+            self._metrics.engine.labels(info.engine, info.device, info.precision).set(1)
         self._scheduler = Scheduler(engine)
         self.events = EventHub(on_drop=lambda kind: self._metrics.events_dropped.labels(kind).inc())
         self.cameras = Cameras(

@@ -24,10 +24,14 @@ from syncvis_online.validation import first_problems, read_yaml
 
 
 class ModelSection(Section):
-    """`name`: a model that ships, or the path of a checkpoint. `device`: auto is cuda where there is one."""
+    """`name`: a model that ships, or the path of a checkpoint. `device`: auto is cuda where there is one. `engine`:
+    what computes the network; auto is openvino on a processor where the extra `openvino` is installed and can do the
+    model, else torch.
+    """
 
     name: str = "default"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
 
 

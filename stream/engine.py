@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # importing torch takes seconds; a program that never loads a
 
     from syncvis_online.features import FrameFeatures
     from syncvis_online.online import OnlineTracker
+    from syncvis_online.runtime import RuntimeInfo
     from syncvis_online.state import TrackerState
 
 
@@ -68,6 +69,16 @@ class BatchEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
+class NamedEngine(Engine, Protocol):
+    """An engine that says what computes it, for the metrics."""
+
+    @property
+    def info(self) -> RuntimeInfo:
+        """Library, device, precision."""
+        ...
+
+
 @dataclass
 class _Camera:
     """What is kept between the windows of one camera: at most Ts frames' features, and the tracker's state."""
@@ -77,7 +88,8 @@ class _Camera:
 
 
 class TorchEngine:
-    """The model in PyTorch. Each frame is encoded once, whatever the number of windows that hold it.
+    """The model, with PyTorch around whatever computes its network (syncvis_online.runtime). Each frame is encoded
+    once, whatever the number of windows that hold it.
 
     `most_windows`: of how many cameras windows are answered at once; None: 16 on a GPU, where a batch takes little
     longer than one window, and 1 on a processor, where it takes as long as all of them.
@@ -90,6 +102,11 @@ class TorchEngine:
         self._ledger = ledger or IdLedger()
         self._cameras: dict[str, _Camera] = {}
         self.most_windows = most_windows or (16 if tracker.device.type == "cuda" else 1)
+
+    @property
+    def info(self) -> RuntimeInfo:
+        """What computes the network: library, device, precision."""
+        return self._tracker.runtime.info
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -201,6 +218,7 @@ def load_engine(
     model: str,
     *,
     device: str = "auto",
+    engine: str = "auto",
     threads: int | None = None,
     tracker: Mapping[str, Any] | None = None,
     ledger: IdLedger | None = None,
@@ -211,4 +229,5 @@ def load_engine(
     """
     from syncvis_online.online import load_tracker
 
-    return TorchEngine(load_tracker(model, device=device, threads=threads, settings=tracker), ledger)
+    loaded = load_tracker(model, device=device, engine=engine, threads=threads, settings=tracker)
+    return TorchEngine(loaded, ledger)

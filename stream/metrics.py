@@ -53,6 +53,11 @@ class Metrics:
             "syncvis_build_info", "1, with the version as a label.", ("version",), registry=registry
         )
         self.build.labels(version=package_version()).set(1)
+        self.engine = self._gauge(
+            "engine_info",
+            "1, with what computes the network as labels: library, device, precision.",
+            ("engine", "device", "precision"),
+        )
         self._by_camera: tuple[Counter | Gauge, ...] = (
             *(self.received, self.published, self.damaged, self.engine_failures, self.out_of_slots),
             *(self.ring_fill, self.active_tracks, self.subscribers, self.camera_up, self.viewers),

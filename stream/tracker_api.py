@@ -54,6 +54,7 @@ class TrackerStream:
         model: str | Engine,
         *,
         device: str,
+        engine: str,
         threads: int | None,
         tracker: Mapping[str, Any] | None,
         duration_s: float | None,
@@ -61,7 +62,7 @@ class TrackerStream:
         self._settings = pipeline
         self._duration_s = duration_s
         self._load: Callable[[], Engine] = (
-            partial(load_engine, model, device=device, threads=threads, tracker=tracker)
+            partial(load_engine, model, device=device, engine=engine, threads=threads, tracker=tracker)
             if isinstance(model, str)
             else lambda: model
         )
@@ -151,6 +152,7 @@ def open_tracker(
     realtime: bool = False,
     transport: Literal["tcp", "udp"] = "tcp",
     device: str = "auto",
+    engine: Literal["auto", "torch", "openvino"] = "auto",
     threads: int | None = None,
     tracker: Mapping[str, Any] | None = None,
     stride: int | None = None,
@@ -166,6 +168,7 @@ def open_tracker(
             as it can be tracked without losing a frame.
         transport: of RTSP.
         device, threads: where the model runs; "auto", "cpu" or "cuda"; threads of the processor.
+        engine: what computes its network; "auto" is OpenVINO on a processor where it is installed, else "torch".
         tracker: settings of the tracker, by name.
         stride: a new window starts every so many frames; None: as the model says.
         duration_s: end after so many seconds of captured time.
@@ -184,5 +187,12 @@ def open_tracker(
     if duration_s is not None and duration_s <= 0:
         raise ConfigError(f"duration: must be above 0 seconds, not {duration_s:g}")
     return TrackerStream(
-        camera, pipeline, model, device=device, threads=threads, tracker=tracker, duration_s=duration_s
+        camera,
+        pipeline,
+        model,
+        device=device,
+        engine=engine,
+        threads=threads,
+        tracker=tracker,
+        duration_s=duration_s,
     )

@@ -189,8 +189,8 @@ class SynchronizedLayer(DecoderLayer):
             torch.cat((position[0].expand(T, N, C), position[1][None])).expand(B, T + 1, N, C).flatten(0, 1)
         )
         x = self.self_norm(x + self.self_attention(x + where, x + where, x))
-        x = self.ffn_norm(x + self.ffn(x)).unflatten(0, (B, T + 1))
-        return x[:, :T], x[:, T]
+        frames, video = self.ffn_norm(x + self.ffn(x)).unflatten(0, (B, T + 1)).split((T, 1), dim=1)
+        return frames, video[:, 0]
 
     def aggregate_frames(self, f: Tensor, v: Tensor, frame_logits: Tensor) -> Tensor:
         """frame -> video: v <- (1-lambda) v + lambda MHA(FFN_v(v), R_f, R_f)."""

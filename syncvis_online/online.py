@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn.functional import avg_pool2d
 
-from syncvis_online.checkpoint import Checkpoint, load_model
+from syncvis_online.checkpoint import Checkpoint, load_model, resolve_model
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.errors import ConfigError
@@ -25,6 +25,7 @@ from syncvis_online.features import FrameFeatures
 from syncvis_online.folding import fold_batch_norms
 from syncvis_online.masks import tracks_of
 from syncvis_online.model import SyncVIS
+from syncvis_online.runtime import Runtime, TorchRuntime, open_runtime
 from syncvis_online.state import TrackerState
 from syncvis_online.tracker import SlotTracker
 from syncvis_online.types import FrameTracks, Image, Track
@@ -74,13 +75,15 @@ def load_tracker(
     model: str,
     *,
     device: str = "auto",
+    engine: str = "torch",
     threads: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> OnlineTracker:
     """The tracker for a checkpoint, by path or by the name of one that ships.
 
-    `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `threads` of each
-    operator, torch's choice when None. Raises ModelError for the checkpoint and ConfigError for the rest.
+    `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `engine`: auto,
+    torch or openvino, see `syncvis_online.runtime`; `threads` of each operator, torch's choice when None. Raises
+    ModelError for the checkpoint and ConfigError for the rest.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"unknown device '{device}' (there are: auto, cpu, cuda)")
@@ -90,23 +93,35 @@ def load_tracker(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads is not None:
         torch.set_num_threads(threads)
-    checkpoint = load_model(model)
+    path = resolve_model(model)
+    checkpoint = load_model(str(path))
     fold_batch_norms(checkpoint.model)
     values = {**checkpoint.tracker.to_mapping(), **(settings or {})}
-    return OnlineTracker(checkpoint, TrackerConfig.from_mapping(values, "tracker settings"), device)
+    config = TrackerConfig.from_mapping(values, "tracker settings")
+    network = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    runtime = open_runtime(engine, network, path, device, config.window_frames)
+    return OnlineTracker(checkpoint, config, device, runtime)
 
 
 class OnlineTracker:
-    """A checkpoint made ready to answer windows. Not safe to call from two threads at once."""
+    """A checkpoint made ready to answer windows. `runtime` computes its network, torch where None.
+
+    Not safe to call from two threads at once.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, config: TrackerConfig | None = None, device: str = "cpu"
+        self,
+        checkpoint: Checkpoint,
+        config: TrackerConfig | None = None,
+        device: str = "cpu",
+        runtime: Runtime | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.model: SyncVIS = checkpoint.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config or checkpoint.tracker
         self.labels: tuple[str, ...] = self.model.config.labels
-        self.slots = SlotTracker(self.model, self.config)
+        self.runtime = runtime or TorchRuntime(self.model)
+        self.slots = SlotTracker(self.model, self.config, self.runtime)
 
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen yet."""
@@ -137,7 +152,7 @@ class OnlineTracker:
     @torch.inference_mode()
     def encode(self, prepared: torch.Tensor) -> FrameFeatures:
         """Features of prepared pictures (B, 3, H, W), with axes (B, ...)."""
-        features = self.model.decoder.project(self.model.encode(prepared))
+        features = self.runtime.encode(prepared)
         if not self.config.reidentify_s:
             return features
         colors = avg_pool2d(prepared.float(), self.model.config.mask_stride)

@@ -24,6 +24,7 @@ from syncvis_online.features import FrameFeatures
 from syncvis_online.identities import Sightings, mask_colors
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
+from syncvis_online.runtime import Runtime, TorchRuntime
 from syncvis_online.state import FREE, TrackerState
 
 
@@ -55,9 +56,10 @@ class _OfSlots:
 class SlotTracker:
     """Runs the decoder on windows and gives each slot its life. Holds the model and the config, no state."""
 
-    def __init__(self, model: SyncVIS, config: TrackerConfig) -> None:
+    def __init__(self, model: SyncVIS, config: TrackerConfig, runtime: Runtime | None = None) -> None:
         self.model = model
         self.config = config
+        self._runtime = runtime or TorchRuntime(model)
         self.association = ASSOCIATIONS[config.association]
 
     def initial_state(self) -> TrackerState:
@@ -73,7 +75,7 @@ class SlotTracker:
         carried = torch.stack([s.queries for s in states])
         memories = [s.memory.view() for s in states if s.memory]
         memory = Memory.batch(memories) if memories else None
-        return self.model.decode(features, self.association.start(self.model, carried, memory))
+        return self._runtime.decode(features, self.association.start(self.model, carried, memory))
 
     @torch.inference_mode()
     def update(

@@ -9,8 +9,8 @@ Subparsers = Any
 """argparse's own class of a group of subparsers is private."""
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--model, --device and --threads."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, engine: str = "auto") -> None:
+    """--model, --device, --engine, which is `engine` where it is not given, and --threads."""
     parser.add_argument(
         "--model",
         default="default",
@@ -19,6 +19,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs (auto)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "openvino"),
+        default=engine,
+        help="what computes the network; auto: openvino on a processor where the extra is installed, else torch "
+        f"({engine})",
     )
     parser.add_argument("--threads", type=positive_int, metavar="N", help="of the processor, for the model")
 

@@ -53,7 +53,7 @@ def add_parser(commands: Subparsers) -> None:
         help="a key of the tracker's config, such as max_lost_s=1.0; can be given several times (the checkpoint's own)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    add_model_arguments(parser)
+    add_model_arguments(parser, engine="torch")
     parser.set_defaults(run=run)
 
 
@@ -78,7 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.association is not None and not boxes:
             settings["association"] = arguments.association
         loaded = load_tracker(
-            arguments.model, device=arguments.device, threads=arguments.threads, settings=settings
+            arguments.model,
+            device=arguments.device,
+            engine=arguments.engine,
+            threads=arguments.threads,
+            settings=settings,
         )
         live = LiveTracker(TorchEngine(loaded), arguments.rate) if arguments.mode == "live" else None
         tracker: VideoTracker = live or (ByteTrackVideoTracker(loaded) if boxes else loaded)
@@ -88,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             figures |= {"mode": "live", "live": live.figures()}
         said = {
             "model": arguments.model,
+            "engine": str(loaded.runtime.info),
             "association": "bytetrack" if boxes else loaded.config.association,
             "tracker": settings,
         }

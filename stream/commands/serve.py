@@ -112,6 +112,7 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
                 load_engine,
                 model.name,
                 device=model.device,
+                engine=model.engine,
                 threads=model.threads,
                 tracker=config.tracker,
                 ledger=ledger,

@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         realtime=arguments.realtime,
         transport=arguments.transport,
         device=arguments.device,
+        engine=arguments.engine,
         threads=arguments.threads,
         duration_s=arguments.duration,
     )

@@ -37,7 +37,8 @@ def write_config(folder: Path, cameras: dict[str, str], **sections: Any) -> Path
     """A config of `serve` for cameras by name and URL, on any free port."""
     config = {
         "cameras": {name: {"url": url} for name, url in cameras.items()},
-        "model": {"name": str(write_checkpoint(folder)), "threads": 1},
+        # Torch: these tests are of something else, and a network is not to be converted for them.
+        "model": {"name": str(write_checkpoint(folder)), "threads": 1, "engine": "torch"},
         "server": {"port": 0},
         "state_dir": str(folder / "state"),
     }

@@ -138,7 +138,7 @@ def frames_a_second(engine: Engine, picture: Image) -> float:
 
 def shipped() -> tuple[Engine, Image]:
     world = SyntheticWorld(load_level("easy"), 9999)
-    return load_engine("default", device="cpu", threads=1), world.step(masks=False).image
+    return load_engine("default", device="cpu", engine="torch", threads=1), world.step(masks=False).image
 
 
 @pytest.mark.parametrize(
