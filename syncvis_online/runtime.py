@@ -68,8 +68,8 @@ class TorchRuntime:
         return self._model.decoder.project(self._model.encode(prepared))
 
     def decode(self, features: FrameFeatures, queries: Tensor) -> DecoderOutput:
-        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer says, and v after the windows."""
-        return self._model.decode(features, queries)
+        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer's video branch says, and v after the windows."""
+        return self._model.decode(features, queries, answer_only=True)
 
 
 def open_runtime(engine: str, model: SyncVIS, checkpoint: Path, device: str, frames: int) -> Runtime:
