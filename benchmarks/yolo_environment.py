@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import site
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -38,13 +39,14 @@ def python_with_yolo(folder: Path = CACHE) -> Path:
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
         return python
     try:
-        venv.create(folder, with_pip=True, clear=True)
+        venv.create(folder, with_pip=False, clear=True)
         (packages,) = folder.glob("lib/python*/site-packages")
-        command = [python, "-m", "pip", "install", "--quiet", "--no-deps", *wanted.splitlines()[:4]]
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+        command = [*pip, *wanted.splitlines()[:4]]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_WITHIN_S)
         (packages / "borrowed.pth").write_text("\n".join(site.getsitepackages()) + "\n", encoding="utf-8")
     except subprocess.CalledProcessError as error:
-        lines = str(error.stderr).strip().splitlines()
+        lines = str(error.stderr or "").strip().splitlines()
         raise Unavailable(lines[-1] if lines else f"pip ended with {error.returncode}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(" ".join(str(error).split())) from None
