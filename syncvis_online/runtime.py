@@ -5,7 +5,6 @@ Owns the choice. All else of a tracker (queries that are carried, slots, identit
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -18,18 +17,19 @@ from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
 
-_log = logging.getLogger(__name__)
-
 EngineName = Literal["auto", "torch", "openvino"]
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """What computes, where and how exactly: "torch" or "openvino"; "cpu" or "cuda"; "float32" and the like."""
+    """What computes, where and how exactly: "torch" or "openvino"; "cpu" or "cuda"; "float32" and the like; `why` it
+    was taken, where something speaks against another.
+    """
 
     engine: str
     device: str
     precision: str
+    why: str = ""
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.device}, {self.precision}"
@@ -55,14 +55,16 @@ class Runtime(Protocol):
 class TorchRuntime:
     """The model as it is, in PyTorch: any model, any device. What the others must agree with."""
 
-    def __init__(self, model: SyncVIS) -> None:
+    def __init__(self, model: SyncVIS, why: str = "") -> None:
         self._model = model
+        self._why = why
 
     @property
     def info(self) -> RuntimeInfo:
         """By the model's own parameters."""
         weight = self._model.propagate.weight
-        return RuntimeInfo("torch", weight.device.type, str(weight.dtype).removeprefix("torch."))
+        precision = str(weight.dtype).removeprefix("torch.")
+        return RuntimeInfo("torch", weight.device.type, precision, self._why)
 
     def encode(self, prepared: Tensor) -> FrameFeatures:
         """Prepared pictures (B, 3, H, W) -> their features (B, ...)."""
@@ -78,7 +80,7 @@ def open_runtime(
 ) -> Runtime:
     """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows by `tracker`.
 
-    "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; which, and why, is logged.
+    "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; its `info` says why.
     Raises ConfigError where OpenVINO is asked for and is not there or not for this device, ModelError where it cannot
     do the model.
     """
@@ -86,18 +88,14 @@ def open_runtime(
         raise ConfigError(f"unknown engine '{engine}' (there are: {', '.join(get_args(EngineName))})")
     from syncvis_online.openvino.runtime import OpenVINORuntime, obstacle
 
-    torch_runtime = TorchRuntime(model)
     if engine == "torch":
-        _log.info("engine: %s, as asked for", torch_runtime.info)
-        return torch_runtime
+        return TorchRuntime(model)
     reason = obstacle(model.config, device)
     if reason is None:
         runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames)
-        _log.info("engine: %s", runtime.info)
         if engine == "openvino":
             runtime.prepare(model.input_size(9, 16, tracker.short_side))
         return runtime
     if engine == "openvino":
         raise ConfigError(f"engine 'openvino': {reason}")
-    _log.info("engine: %s, since for OpenVINO %s", torch_runtime.info, reason)
-    return torch_runtime
+    return TorchRuntime(model, f"not openvino: {reason}")
