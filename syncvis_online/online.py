@@ -76,14 +76,15 @@ def load_tracker(
     *,
     device: str = "auto",
     engine: str = "torch",
+    precision: str = "float32",
     threads: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> OnlineTracker:
     """The tracker for a checkpoint, by path or by the name of one that ships.
 
-    `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `engine`: auto,
-    torch or openvino, see `syncvis_online.runtime`; `threads` of each operator, torch's choice when None. Raises
-    ModelError for the checkpoint and ConfigError for the rest.
+    `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `engine` (auto, torch or
+    openvino) and `precision` (float32, bfloat16 or float16): see `syncvis_online.runtime`; `threads` of each operator,
+    torch's choice when None. Raises ModelError for the checkpoint and ConfigError for the rest.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"unknown device '{device}' (there are: auto, cpu, cuda)")
@@ -99,7 +100,7 @@ def load_tracker(
     values = {**checkpoint.tracker.to_mapping(), **(settings or {})}
     config = TrackerConfig.from_mapping(values, "tracker settings")
     network = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    runtime = open_runtime(engine, network, path, device, config)
+    runtime = open_runtime(engine, network, path, device, config, precision)
     return OnlineTracker(checkpoint, config, device, runtime)
 
 

@@ -5,19 +5,22 @@ Owns the choice. All else of a tracker (queries that are carried, slots, identit
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
+import torch
 from torch import Tensor
 
 from syncvis_online.config import TrackerConfig
-from syncvis_online.decoder import DecoderOutput
+from syncvis_online.decoder import BranchPrediction, DecoderOutput, LayerPrediction
 from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
 
 EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +56,70 @@ class Runtime(Protocol):
 
 
 class TorchRuntime:
-    """The model as it is, in PyTorch: any model, any device. What the others must agree with."""
+    """The model as it is, in PyTorch: any model, any device. In float32 it is what the others must agree with.
 
-    def __init__(self, model: SyncVIS, why: str = "") -> None:
+    In a lower `precision` matrices are multiplied in it, and what needs more stays in float32 (torch.autocast); so do
+    the weights, and all that comes out.
+    """
+
+    def __init__(self, model: SyncVIS, precision: Precision = "float32", why: str = "") -> None:
         self._model = model
+        self._device = model.propagate.weight.device.type
+        self._precision = precision
         self._why = why
 
     @property
     def info(self) -> RuntimeInfo:
-        """By the model's own parameters."""
-        weight = self._model.propagate.weight
-        precision = str(weight.dtype).removeprefix("torch.")
-        return RuntimeInfo("torch", weight.device.type, precision, self._why)
+        """The device is where the model's parameters are."""
+        return RuntimeInfo("torch", self._device, self._precision, self._why)
 
     def encode(self, prepared: Tensor) -> FrameFeatures:
         """Prepared pictures (B, 3, H, W) -> their features (B, ...)."""
-        return self._model.decoder.project(self._model.encode(prepared))
+        with self._computing():
+            features = self._model.decoder.project(self._model.encode(prepared))
+        return features if self._precision == "float32" else features.float()
 
     def decode(self, features: FrameFeatures, queries: Tensor) -> DecoderOutput:
-        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer says, and v after the windows."""
-        return self._model.decode(features, queries)
+        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer says, in a lower precision the last one's video
+        branch, and v after the windows.
+        """
+        with self._computing():
+            output = self._model.decode(features, queries)
+        if self._precision == "float32":
+            return output
+        said = output.layers[-1].video
+        video = BranchPrediction(said.logits.float(), said.embeds.float())
+        return DecoderOutput((LayerPrediction(None, video),), output.video_queries.float())
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        if self._precision == "float32":
+            return nullcontext()
+        return torch.autocast(self._device, getattr(torch, self._precision))
 
 
 def open_runtime(
-    engine: str, model: SyncVIS, checkpoint: Path, device: str, tracker: TrackerConfig
+    engine: str,
+    model: SyncVIS,
+    checkpoint: Path,
+    device: str,
+    tracker: TrackerConfig,
+    precision: str = "float32",
 ) -> Runtime:
     """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows by `tracker`.
 
     "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; its `info` says why.
     Raises ConfigError where OpenVINO is asked for and is not there or not for this device, ModelError where it cannot
-    do the model.
+    do the model. In a lower `precision` than float32 it is torch.
     """
     if engine not in get_args(EngineName):
         raise ConfigError(f"unknown engine '{engine}' (there are: {', '.join(get_args(EngineName))})")
+    if precision not in get_args(Precision):
+        raise ConfigError(f"unknown precision '{precision}' (there are: {', '.join(get_args(Precision))})")
     from syncvis_online.openvino.runtime import OpenVINORuntime, obstacle
 
     if engine == "torch":
-        return TorchRuntime(model)
-    reason = obstacle(model.config, device)
+        return TorchRuntime(model, cast(Precision, precision))
+    reason = obstacle(model.config, device, precision)
     if reason is None:
         runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames)
         if engine == "openvino":
@@ -98,4 +127,4 @@ def open_runtime(
         return runtime
     if engine == "openvino":
         raise ConfigError(f"engine 'openvino': {reason}")
-    return TorchRuntime(model, f"not openvino: {reason}")
+    return TorchRuntime(model, cast(Precision, precision), f"not openvino: {reason}")

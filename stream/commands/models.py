@@ -48,6 +48,7 @@ class Models:
             model.name,
             device=model.device,
             engine=model.engine,
+            precision=model.precision,
             threads=model.threads,
             tracker=config.tracker,
             ledger=self._ledger,
