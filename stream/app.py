@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from stream.cameras import CLOSE_TIMEOUT_S, WAITING, Cameras
 from stream.config import ServeConfig
 from stream.engine import Engine, NamedEngine
+from stream.errors import ConfigError
 from stream.event_hub import EventHub
 from stream.hub import Hub
 from stream.identities import IdLedger
@@ -28,6 +29,9 @@ from stream.tracing import Tracing
 __all__ = ["WAITING", "CameraPipeline", "CameraStatus", "LatencyMs", "Service"]
 
 _log = logging.getLogger(__name__)
+
+SETTLED = ("labels", "window_frames", "stride", "max_lost_s")
+"""What cameras, zones and viewers are set up for: an engine that replaces another one has the same."""
 
 
 class Service:
@@ -48,12 +52,8 @@ class Service:
         traces: Tracing | None = None,
     ) -> None:
         self.config = config
-        self.engine = engine
         self.registry = registry or CollectorRegistry()
         self._metrics = Metrics(self.registry)
-        if isinstance(engine, NamedEngine):
-            info = engine.info
-            self._metrics.engine.labels(info.engine, info.device, info.precision).set(1)
         self._scheduler = Scheduler(engine)
         self.events = EventHub(on_drop=lambda kind: self._metrics.events_dropped.labels(kind).inc())
         self.cameras = Cameras(
@@ -62,6 +62,30 @@ class Service:
         for name, camera in config.cameras.items():
             self.cameras.add(name, camera)
         self._running: asyncio.Task[None] | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What answers the cameras' windows now."""
+        return self._scheduler.engine
+
+    async def replace_engine(self, engine: Engine) -> None:
+        """Let another engine answer all windows from the next one on. What was followed begins anew, with new ids: the
+        queries of one model mean nothing to another.
+
+        Raises ConfigError where its answers would not fit what was set up for those of the one before.
+        """
+        if other := [what for what in SETTLED if getattr(engine, what) != getattr(self.engine, what)]:
+            raise ConfigError(f"a model that differs in {', '.join(other)} needs a restart")
+        await self._scheduler.replace(engine)
+        self._tell(engine)
+
+    def _tell(self, engine: Engine) -> None:
+        """Log what computes the network, and set its metric."""
+        self._metrics.engine.clear()
+        if isinstance(engine, NamedEngine):
+            info = engine.info
+            _log.info("engine: %s%s", info, f" ({info.why})" if info.why else "")
+            self._metrics.engine.labels(info.engine, info.device, info.precision).set(1)
 
     def subscriber_cut(self, transport: str) -> None:
         """A client that stopped reading was cut; `transport` is "websocket" or "http"."""
@@ -89,6 +113,7 @@ class Service:
 
     async def start(self) -> None:
         """Start all cameras; returns at once (a camera that cannot be reached is tried again and again)."""
+        self._tell(self.engine)
         self._scheduler.start()
         self._running = asyncio.create_task(self.cameras.run(), name="service")
 

@@ -219,6 +219,7 @@ def load_engine(
     *,
     device: str = "auto",
     engine: str = "auto",
+    precision: str = "float32",
     threads: int | None = None,
     tracker: Mapping[str, Any] | None = None,
     ledger: IdLedger | None = None,
@@ -229,5 +230,7 @@ def load_engine(
     """
     from syncvis_online.online import load_tracker
 
-    loaded = load_tracker(model, device=device, engine=engine, threads=threads, settings=tracker)
+    loaded = load_tracker(
+        model, device=device, engine=engine, precision=precision, threads=threads, settings=tracker
+    )
     return TorchEngine(loaded, ledger)

@@ -71,9 +71,9 @@ class Scheduler:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._most = engine.most_windows if isinstance(engine, BatchEngine) else 1
+        self._most = _most_windows(engine)
         self._asking: dict[str, _Turn] = {}
-        self._leaving: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._errands: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
         self._turns = Turns()
         self._changed = threading.Condition()
         self._failures = 0
@@ -114,11 +114,28 @@ class Scheduler:
 
     async def forget(self, camera: str) -> None:
         """Drop the engine's state of a camera that asks no more."""
+
+        def forget() -> None:
+            self._turns.forget(camera)
+            self.engine.forget(camera)
+
+        await self._between_turns(forget)
+
+    async def replace(self, engine: Engine) -> None:
+        """Let another engine answer from the next turn on; it knows nothing of the cameras yet."""
+
+        def replace() -> None:
+            self.engine, self._most = engine, _most_windows(engine)
+
+        await self._between_turns(replace)
+
+    async def _between_turns(self, errand: Callable[[], None]) -> None:
+        """Have something done on the engine's thread before the next turn; it is not to raise. Nothing, once closed."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._changed:
             if self._closing or self._thread is None:
                 return
-            self._leaving.append((camera, done))
+            self._errands.append((errand, done))
             self._changed.notify()
         await done
 
@@ -151,16 +168,15 @@ class Scheduler:
         loop.call_soon_threadsafe(self._ended.set)
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Wait for something to do and do it; whether that was the last. Who left by then is seen to."""
+        """Wait for something to do and do it; whether that was the last. Errands come first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._leaving or self._asking)
+            self._changed.wait_for(lambda: self._closing or self._errands or self._asking)
             last = self._closing
-            gone = list(self._leaving)
-            self._leaving.clear()
-            turns = [] if last else self._next_turns()
-        for camera, done in gone:
-            self._turns.forget(camera)
-            self.engine.forget(camera)
+            errands = list(self._errands)
+            self._errands.clear()
+            turns = [] if last or errands else self._next_turns()
+        for errand, done in errands:
+            errand()
             loop.call_soon_threadsafe(_resolve, done, None)
         if turns:
             self._answer(turns)
@@ -230,6 +246,10 @@ class Scheduler:
                 exc_info=trace,
             )
             return EngineFailure(_one_line(error))
+
+
+def _most_windows(engine: Engine) -> int:
+    return engine.most_windows if isinstance(engine, BatchEngine) else 1
 
 
 def _windows_of(turn: _Turn) -> Sequence[Window] | Exception:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT_MS = 1000
+CLOSE_TIMEOUT_S = 1.0
 """What the collector gets to take the last spans."""
 
 
@@ -63,10 +64,14 @@ class Tracing:
         return f"{context.trace_id:032x}"
 
     def close(self) -> None:
-        """Send what was not sent yet, as far as there is time. Blocks."""
-        if not self._provider.force_flush(CLOSE_TIMEOUT_MS):
+        """Send what was not sent yet, as far as there is time. Blocks for `CLOSE_TIMEOUT_S` at most."""
+        # The library's own limits do not hold where a collector takes the connection and never answers: what waits for
+        # it then is left behind, and ends with the process.
+        sending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        sending.start()
+        sending.join(CLOSE_TIMEOUT_S)
+        if sending.is_alive():
             _log.warning("tracing: the last spans did not reach the collector")
-        self._provider.shutdown()
 
 
 @asynccontextmanager

@@ -130,6 +130,9 @@ class TrackerConfig(_Validated):
     """A mask that overlaps a better one by more is a duplicate."""
     min_area: int = 4
     """Smallest mask that counts as seen, in cells of the mask features."""
+    short_side: int = 0
+    """Pictures are shrunk until their short side has so many pixels, a multiple of 32: fewer are faster, and small
+    objects are lost. 0: as the model was trained."""
     association: Literal["propagate", "propagate_iou", "cosine", "iou", "graph"] = "propagate"
     """How a window's queries are those of the windows before: see syncvis_online.association."""
 
@@ -148,3 +151,6 @@ class TrackerConfig(_Validated):
         for name in ("tentative_s", "max_lost_s", "reidentify_s", "coast_s", "memory_interval_s"):
             require(getattr(self, name) >= 0.0, f"{name} must not be negative")
         require(self.min_area >= 1, "min_area must be at least 1")
+        require(
+            self.short_side >= 0 and self.short_side % 32 == 0, "short_side must be 0 or a multiple of 32"
+        )

@@ -29,6 +29,10 @@ class FrameFeatures:
     colors: Tensor | None = None
     projected: tuple[tuple[Tensor, Tensor], ...] = ()
 
+    def float(self) -> FrameFeatures:
+        """The same in float32."""
+        return _joined([self], lambda parts: parts[0].float())
+
     def windows(self, index: Tensor) -> FrameFeatures:
         """Gather frames (B', ...) into windows; `index` (B, T) holds positions along the first axis."""
         return _joined([self], lambda parts: parts[0][index])

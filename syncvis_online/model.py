@@ -81,9 +81,9 @@ class SyncVIS(nn.Module):
         """Key and value that a slot's memory takes of v after a window (..., N, C); None for a model without one."""
         return None if self.memory is None else self.memory.entries(self.decoder.norm(video_queries))
 
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Size (H, W) at which a picture is encoded: the short side fixed, the long a multiple of 32."""
-        short = self.config.short_side
+    def input_size(self, height: int, width: int, short_side: int = 0) -> tuple[int, int]:
+        """Size (H, W) at which a picture is encoded: the short side fixed, 0 as trained, the long a multiple of 32."""
+        short = short_side or self.config.short_side
         long = int(short * max(height, width) / min(height, width) / 32) * 32
         long = int(np.clip(long, short, 2 * short))
         return (short, long) if height <= width else (long, short)

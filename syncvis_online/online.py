@@ -76,14 +76,15 @@ def load_tracker(
     *,
     device: str = "auto",
     engine: str = "torch",
+    precision: str = "float32",
     threads: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> OnlineTracker:
     """The tracker for a checkpoint, by path or by the name of one that ships.
 
-    `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `engine`: auto,
-    torch or openvino, see `syncvis_online.runtime`; `threads` of each operator, torch's choice when None. Raises
-    ModelError for the checkpoint and ConfigError for the rest.
+    `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `engine` (auto, torch or
+    openvino) and `precision` (float32, bfloat16 or float16): see `syncvis_online.runtime`; `threads` of each operator,
+    torch's choice when None. Raises ModelError for the checkpoint and ConfigError for the rest.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"unknown device '{device}' (there are: auto, cpu, cuda)")
@@ -99,7 +100,7 @@ def load_tracker(
     values = {**checkpoint.tracker.to_mapping(), **(settings or {})}
     config = TrackerConfig.from_mapping(values, "tracker settings")
     network = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    runtime = open_runtime(engine, network, path, device, config.window_frames)
+    runtime = open_runtime(engine, network, path, device, config, precision)
     return OnlineTracker(checkpoint, config, device, runtime)
 
 
@@ -144,8 +145,9 @@ class OnlineTracker:
 
     def prepare(self, image: Image) -> torch.Tensor:
         """A picture (H, W, 3) uint8 RGB, any size, as the encoder wants it: (1, 3, H', W') uint8."""
-        height, width = self.model.input_size(*image.shape[:2])
-        how = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+        rows, columns = image.shape[:2]
+        height, width = self.model.input_size(rows, columns, self.config.short_side)
+        how = cv2.INTER_AREA if height < rows else cv2.INTER_LINEAR
         resized = cv2.resize(image, (width, height), interpolation=how)
         return torch.from_numpy(resized).permute(2, 0, 1)[None].to(self.device)
 

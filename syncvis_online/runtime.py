@@ -5,30 +5,34 @@ Owns the choice. All else of a tracker (queries that are carried, slots, identit
 
 from __future__ import annotations
 
-import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
+import torch
 from torch import Tensor
 
-from syncvis_online.decoder import DecoderOutput
+from syncvis_online.config import TrackerConfig
+from syncvis_online.decoder import BranchPrediction, DecoderOutput, LayerPrediction
 from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
 
-_log = logging.getLogger(__name__)
-
 EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """What computes, where and how exactly: "torch" or "openvino"; "cpu" or "cuda"; "float32" and the like."""
+    """What computes, where and how exactly: "torch" or "openvino"; "cpu" or "cuda"; "float32" and the like; `why` it
+    was taken, where something speaks against another.
+    """
 
     engine: str
     device: str
     precision: str
+    why: str = ""
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.device}, {self.precision}"
@@ -52,49 +56,75 @@ class Runtime(Protocol):
 
 
 class TorchRuntime:
-    """The model as it is, in PyTorch: any model, any device. What the others must agree with."""
+    """The model as it is, in PyTorch: any model, any device. In float32 it is what the others must agree with.
 
-    def __init__(self, model: SyncVIS) -> None:
+    In a lower `precision` matrices are multiplied in it, and what needs more stays in float32 (torch.autocast); so do
+    the weights, and all that comes out.
+    """
+
+    def __init__(self, model: SyncVIS, precision: Precision = "float32", why: str = "") -> None:
         self._model = model
+        self._device = model.propagate.weight.device.type
+        self._precision = precision
+        self._why = why
 
     @property
     def info(self) -> RuntimeInfo:
-        """By the model's own parameters."""
-        weight = self._model.propagate.weight
-        return RuntimeInfo("torch", weight.device.type, str(weight.dtype).removeprefix("torch."))
+        """The device is where the model's parameters are."""
+        return RuntimeInfo("torch", self._device, self._precision, self._why)
 
     def encode(self, prepared: Tensor) -> FrameFeatures:
         """Prepared pictures (B, 3, H, W) -> their features (B, ...)."""
-        return self._model.decoder.project(self._model.encode(prepared))
+        with self._computing():
+            features = self._model.decoder.project(self._model.encode(prepared))
+        return features if self._precision == "float32" else features.float()
 
     def decode(self, features: FrameFeatures, queries: Tensor) -> DecoderOutput:
-        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer's video branch says, and v after the windows."""
-        return self._model.decode(features, queries, answer_only=True)
+        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer's video branch says, in a lower precision only
+        the last one's, and v after the windows.
+        """
+        with self._computing():
+            output = self._model.decode(features, queries, answer_only=True)
+        if self._precision == "float32":
+            return output
+        said = output.layers[-1].video
+        video = BranchPrediction(said.logits.float(), said.embeds.float())
+        return DecoderOutput((LayerPrediction(None, video),), output.video_queries.float())
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        if self._precision == "float32":
+            return nullcontext()
+        return torch.autocast(self._device, getattr(torch, self._precision))
 
 
-def open_runtime(engine: str, model: SyncVIS, checkpoint: Path, device: str, frames: int) -> Runtime:
-    """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows of `frames`.
+def open_runtime(
+    engine: str,
+    model: SyncVIS,
+    checkpoint: Path,
+    device: str,
+    tracker: TrackerConfig,
+    precision: str = "float32",
+) -> Runtime:
+    """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows by `tracker`.
 
-    "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; which, and why, is logged.
+    "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; its `info` says why.
     Raises ConfigError where OpenVINO is asked for and is not there or not for this device, ModelError where it cannot
-    do the model.
+    do the model. In a lower `precision` than float32 it is torch.
     """
     if engine not in get_args(EngineName):
         raise ConfigError(f"unknown engine '{engine}' (there are: {', '.join(get_args(EngineName))})")
+    if precision not in get_args(Precision):
+        raise ConfigError(f"unknown precision '{precision}' (there are: {', '.join(get_args(Precision))})")
     from syncvis_online.openvino.runtime import OpenVINORuntime, obstacle
 
-    torch_runtime = TorchRuntime(model)
     if engine == "torch":
-        _log.info("engine: %s, as asked for", torch_runtime.info)
-        return torch_runtime
-    reason = obstacle(model.config, device)
+        return TorchRuntime(model, cast(Precision, precision))
+    reason = obstacle(model.config, device, precision)
     if reason is None:
-        runtime = OpenVINORuntime(model, checkpoint, frames)
-        _log.info("engine: %s", runtime.info)
+        runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames)
         if engine == "openvino":
-            runtime.prepare(model.input_size(9, 16))
+            runtime.prepare(model.input_size(9, 16, tracker.short_side))
         return runtime
     if engine == "openvino":
         raise ConfigError(f"engine 'openvino': {reason}")
-    _log.info("engine: %s, since for OpenVINO %s", torch_runtime.info, reason)
-    return torch_runtime
+    return TorchRuntime(model, cast(Precision, precision), f"not openvino: {reason}")

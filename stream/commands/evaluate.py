@@ -54,6 +54,12 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     add_model_arguments(parser, engine="torch")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the network's products, by torch (float32)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -81,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.model,
             device=arguments.device,
             engine=arguments.engine,
+            precision=arguments.precision,
             threads=arguments.threads,
             settings=settings,
         )

@@ -1,6 +1,8 @@
-"""SIGHUP: the config file is read again, and its cameras are as it says. What else changed in it needs a restart.
+"""SIGHUP: the config file is read again, and its cameras and its model are as it says. What else changed in it needs a
+restart.
 
-Owns the signal, and the words for what was found. What becomes of the cameras is `stream.roster`'s.
+Owns the signal, and the words for what was found. What becomes of the cameras is `stream.roster`'s, of the model
+`stream.commands.models`'s.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,16 +26,20 @@ async def reloading(
     roster: Roster,
     config: ServeConfig,
     load: Callable[[], ServeConfig],
-    renew: Callable[[], None] = lambda: None,
+    renew: Callable[[], None],
+    reload_model: Callable[[ServeConfig], Awaitable[bool]],
 ) -> AsyncIterator[None]:
-    """While inside, each SIGHUP has the config read anew by `load`, and then what it names of files by `renew`;
-    `config` is what the process was started with.
+    """While inside, each SIGHUP has the config read anew by `load`, and then what it names of files by `renew`, and the
+    model by `reload_model`, which says whether it is as the config has it; `config` is what the process was started
+    with.
     """
     wanted, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, wanted.set)
     try:
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(_reload_when(wanted, roster, config, load, renew), name="reload")
+            task = tasks.create_task(
+                _reload_when(wanted, roster, config, load, renew, reload_model), name="reload"
+            )
             try:
                 yield
             finally:
@@ -48,6 +54,7 @@ async def _reload_when(
     config: ServeConfig,
     load: Callable[[], ServeConfig],
     renew: Callable[[], None],
+    reload_model: Callable[[ServeConfig], Awaitable[bool]],
 ) -> None:
     while True:
         await wanted.wait()
@@ -62,6 +69,8 @@ async def _reload_when(
             renew()  # here, where handshakes are made: none may begin between a new certificate and its key
         except ConfigError as error:
             _log.error("the certificate was not loaded again: %s", error)
+        if await reload_model(found):
+            config = config.model_copy(update={"model": found.model, "tracker": found.tracker})
         if others := changed_keys(config, found):
             _log.warning("changed in the config, needs a restart: %s", ", ".join(others))
         _log.info("the config was loaded again: %d camera(s) in it", len(found.cameras))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,16 +83,18 @@ def serve(config: ServeConfig, load: Callable[[], ServeConfig] | None = None) ->
 
 async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     from stream.app import Service
+    from stream.commands.models import Models
     from stream.commands.reload import reloading
     from stream.commands.signals import on_signals
     from stream.commands.web import WebServer
-    from stream.engine import load_engine
     from stream.memory import trimmed
     from stream.mqtt import mqtt_events
     from stream.roster import Roster
     from stream.sources import cool_down, warm_up
     from stream.tracing import tracing
+    from stream.webrtc.late_retransmission import expect_late_retransmissions
 
+    expect_late_retransmissions(asyncio.get_running_loop())
     stop, hurry = asyncio.Event(), asyncio.Event()
     told_s: list[float] = []
 
@@ -107,23 +110,19 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
     with on_signals(tell):
         await asyncio.to_thread(warm_up)
         try:
-            model = config.model
-            engine = await asyncio.to_thread(
-                load_engine,
-                model.name,
-                device=model.device,
-                engine=model.engine,
-                threads=model.threads,
-                tracker=config.tracker,
-                ledger=ledger,
-            )
+            models = Models(ledger)
+            engine = await models.load(config)
             if not stop.is_set():
                 async with (
                     trimmed(),
                     tracing(config.tracing) as traces,
                     Service(config, engine, ledger=ledger, traces=traces) as service,
                     mqtt_events(config.mqtt, service.events),
-                    reloading(roster := Roster(service, store), config, load, web.renew_certificate),
+                    reloading(
+                        *(roster := Roster(service, store), config, load),
+                        renew=web.renew_certificate,
+                        reload_model=partial(models.reload, service),
+                    ),
                 ):
                     await roster.restore()
                     await _serve_http(web, service, roster, stop, hurry)

@@ -20,6 +20,7 @@ import { Trails } from "./trails.js";
 import { Zones } from "./zones.js";
 
 const STALL_MS = 5000;
+const DAMAGE_MS = 2000; // it is told for so long after the last damaged picture, or it would flicker
 const GRID = "#/grid";
 
 const $ = (id) => document.getElementById(id);
@@ -28,6 +29,7 @@ const video = $("video");
 
 let newest = null; // the tracked frame received last
 let newestAt = -Infinity; // when, on the page's clock
+let damagedAt = -Infinity;
 let everLive = false;
 let playingSince = -Infinity;
 
@@ -64,6 +66,7 @@ const socket = new TracksSocket({
   onFrame: (frame) => {
     newest = frame;
     newestAt = performance.now();
+    if (frame.flags.includes("damaged")) damagedAt = newestAt;
     pace.add(newestAt);
     const latencyMs = 1000 * (frame.published_at_s - frame.captured_at_s);
     figures.answer(latencyMs);
@@ -93,7 +96,7 @@ const dialog = new CameraDialog($("camera-dialog"), $("remove-dialog"), {
 
 function watch(name) {
   newest = null;
-  newestAt = -Infinity;
+  newestAt = damagedAt = -Infinity;
   everLive = false;
   for (const each of [figures, pace, trackList, trails, stages]) each.clear();
   life.leave();
@@ -200,6 +203,7 @@ function drawFigures() {
   const wanted = (track) => isSeen(track) && display.shows(track);
   figures.draw(newest === null ? null : newest.tracks.filter(wanted));
   stages.draw();
+  $("damaged").hidden = performance.now() - damagedAt > DAMAGE_MS;
   $("clock").hidden = newest === null;
   if (newest) $("clock").textContent = new Date(1000 * newest.captured_at_s).toLocaleTimeString();
 }

@@ -39,10 +39,12 @@ _log = logging.getLogger(__name__)
 Size = tuple[int, int]
 
 
-def obstacle(config: ModelConfig, device: str) -> str | None:
+def obstacle(config: ModelConfig, device: str, precision: str = "float32") -> str | None:
     """Why OpenVINO cannot compute a model on a device, in a few words; None where nothing is known against it."""
     if device != "cpu":
         return f"the device is {device}, not cpu"
+    if precision != "float32":
+        return f"the precision is {precision}, not float32"
     if config.structure != "synchronous":
         return f"the model's structure is {config.structure}, not synchronous"
     if openvino_version() is None:

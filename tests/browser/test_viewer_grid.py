@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from stream.server import create_app
+from stream.types import DAMAGED
 from tests.browser.pages import Complaints, wait_for_state
 from tests.browser.test_viewer_page import SCREENS, fits_width
 from tests.stream.viewer_frames import make_service, publishing, serving, until
@@ -50,6 +51,7 @@ async def test_the_grid_shows_every_camera_live_and_how_it_is(
             assert service.hub("attic").subscribers == 1, "its tile waits"
             await page.locator('[data-camera="yard"]').click()
             await wait_for_state(page, "frozen")
+            await expect(page.locator("#damaged")).to_be_hidden()
             assert await page.inner_text("#camera-name") == "yard"
             await until(lambda: service.hub("door").subscribers == service.hub("attic").subscribers == 0)
             assert complaints.errors == []
@@ -79,3 +81,22 @@ async def test_the_grid_can_be_used_with_the_keyboard_alone(browser: Browser) ->
         await page.reload()
         await expect(page.locator("#stage")).to_be_hidden()
         await expect(page.locator(".card")).to_have_count(3)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_a_damaged_picture_is_shown_and_said_to_be(
+    browser: Browser, artifacts: Path, screen: str
+) -> None:
+    service = make_service("yard")
+    service.cameras["yard"].statistics.up(True)
+    flagged = publishing(service, "yard", change=lambda frame: replace(frame, flags=(DAMAGED,)))
+    async with serving(create_app(service)) as (_, address):
+        page = await (await browser.new_context(**SCREENS[screen])).new_page()  # type: ignore[arg-type]
+        await page.goto(address)
+        async with flagged:
+            await wait_for_state(page, "live")
+            await expect(page.locator("#damaged")).to_be_visible()
+            assert await fits_width(page)
+            await page.screenshot(path=artifacts / f"damaged-{screen}.png")
+        async with publishing(service, "yard"):
+            await expect(page.locator("#damaged")).to_be_hidden()

@@ -26,8 +26,8 @@ from tests.soak.verdict import GROWTH, HEAD, of_other_cameras, verdict
 ROUNDS = int(os.environ.get("SYNCVIS_SOAK_ROUNDS", "0"))
 JSON = os.environ.get("SYNCVIS_SOAK_JSON")
 SHORT: tuple[Round, ...] = (BRIEF, replace(BRIEF, killed=Visits(webrtc=2, pictures=2, tracks=2, events=2)))
-GROWTH_SHORT = 0.15
-"""From the first round to the second, in which an allocator has not seen everything yet."""
+GROWTH_SHORT = 0.25
+"""From the first round to the second; an allocator has seen everything after four (14 % more than after one)."""
 
 
 def write(held: Sequence[Round], readings: Sequence[Reading]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -146,3 +147,15 @@ def test_without_the_extra_the_config_is_refused(monkeypatch: pytest.MonkeyPatch
         ConfigError, match=r"tracing: needs the extra: pip install 'syncvis-online\[tracing\]'"
     ):
         Tracing(TracingConfig(endpoint="http://127.0.0.1:4318/v1/traces"))
+
+
+@pytest.mark.timeout(60)
+def test_a_collector_that_never_answers_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        with ServeProcess(config_with(tmp_path, endpoint=endpoint, ratio=1.0, timeout_s=60)) as server:
+            held, _ = silent.accept()
+            with held:
+                assert held.recv(1)
+                assert server.end()[0] == 0
+            assert "the last spans did not reach the collector" in server.errors()

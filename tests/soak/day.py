@@ -27,8 +27,8 @@ class Round:
 
     `polite`: guests that say goodbye, every third of them only by closing its connections; `killed`: those whose
     process dies. `publishers`: come and go by WHIP. `cameras`: each is added, changed twice and removed over REST.
-    `reloads`: of an edited config, two a time, there and back. `outages`: an RTSP server dies and comes back.
-    `scrapes`, `refused`: requests.
+    `reloads`: of an edited config, and of the model with it, two a time, there and back. `outages`: an RTSP server dies
+    and comes back. `scrapes`, `refused`: requests.
     """
 
     polite: Visits
@@ -51,7 +51,7 @@ class Round:
             "of all these, killed": sum(asdict(self.killed).values()),
             "publishers (WHIP)": self.publishers,
             "cameras added, changed, removed by REST": self.cameras,
-            "reloads of an edited config (SIGHUP)": 2 * self.reloads,
+            "reloads of an edited config and of the model (SIGHUP)": 2 * self.reloads,
             "RTSP servers that died and came back": self.outages,
             "scrapes of /metrics": self.scrapes,
             "requests refused": self.refused,

@@ -133,14 +133,22 @@ async def camera(stage: Stage, number: int) -> None:
 
 
 async def reload(stage: Stage, number: int) -> None:
-    """The config is edited: a camera more, another changed; and back."""
+    """The config is edited: a camera more, another changed, the model with other settings; and back."""
     other = deepcopy(stage.config)
+    other["tracker"] = {"birth_score": 0.41 + 0.01 * (number % 2)}
+    loaded = stage.models_loaded()
     other["cameras"]["gate"] = {"url": stage.steady_url, "fps": LOOKS_A_SECOND}
     other["cameras"]["hall"]["min_score"] = 0.25 + 0.5 * (number % 2)
     stage.reload(other)
-    await stage.until(lambda report: "gate" in report and report["gate"]["up"], "gate is there")
+    await stage.until(
+        lambda report: "gate" in report and report["gate"]["up"] and stage.models_loaded() == loaded + 1,
+        "gate is there, and the model loaded",
+    )
     stage.reload(stage.config)
-    await stage.until(lambda report: "gate" not in report, "gate is gone")
+    await stage.until(
+        lambda report: "gate" not in report and stage.models_loaded() == loaded + 2,
+        "gate is gone, and the model loaded",
+    )
 
 
 async def outage(stage: Stage) -> None:

@@ -73,6 +73,10 @@ class Stage:
         self.config_file.write_text(yaml.safe_dump(config), encoding="utf-8")
         os.kill(self.server.pid, signal.SIGHUP)
 
+    def models_loaded(self) -> int:
+        """How often the server has loaded its model again: it says so."""
+        return self.server.errors().count("the model was loaded again")
+
     async def report(self) -> dict[str, dict[str, Any]]:
         """The cameras by name."""
         answer = await self.http.get("/api/cameras")

@@ -264,3 +264,23 @@ async def test_windows_on_either_side_of_a_break_are_answered_in_order_beside_ot
     answered = [[cut.frames[-1].seq for cut, _ in each.result().outcomes] for each in (two, one, none)]
     assert answered == [[0, 1], [5], []]
     assert engine.batches == [["a", "b"]]
+
+
+async def test_another_engine_answers_from_the_next_turn_on_and_none_is_lost() -> None:
+    first, second = SquareEngine(), SquareEngine()
+    async with scheduler_of(first) as scheduler:
+        first.go_on.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask(scheduler, "a", 1))
+            await asyncio.to_thread(first.at_work.wait)
+            replaced = tasks.create_task(scheduler.replace(second))
+            await asyncio.sleep(0)
+            waiting = tasks.create_task(ask(scheduler, "b", 2))
+            await asyncio.sleep(0)
+            first.go_on.set()
+        assert replaced.done()
+        assert scheduler.engine is second
+        assert isinstance(waiting.result(), EngineAnswer)
+    assert [done.frames[-1].camera for done in first.windows] == ["a"]
+    assert [done.frames[-1].camera for done in second.windows] == ["b"]
+    assert second.threads == {"engine"}

@@ -263,3 +263,4 @@ def test_input_size_keeps_the_shape_of_the_picture() -> None:
     assert model.input_size(480, 640) == (192, 256)
     assert model.input_size(640, 480) == (256, 192)
     assert model.input_size(100, 4000) == (192, 384)
+    assert model.input_size(360, 640, 128) == (128, 224)
