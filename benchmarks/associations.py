@@ -68,15 +68,13 @@ class LastDecoded:
     start from the same queries share one. `owed_s`: what they would have taken by themselves.
     """
 
-    def __init__(
-        self, decode: Callable[[FrameFeatures, Tensor], DecoderOutput], encoder: LastEncoded
-    ) -> None:
+    def __init__(self, decode: Callable[..., DecoderOutput], encoder: LastEncoded) -> None:
         self._decode, self._encoder = decode, encoder
         self._window = (0, 0)
         self._answers: list[tuple[Tensor, DecoderOutput, float]] = []
         self.owed_s = 0.0
 
-    def __call__(self, features: FrameFeatures, first: Tensor) -> DecoderOutput:
+    def __call__(self, features: FrameFeatures, first: Tensor, *, answer_only: bool = False) -> DecoderOutput:
         """The decoder's answer; without work where the window began with the same queries."""
         window = (self._encoder.count, features.mask_features.shape[1])
         if window != self._window:
@@ -86,7 +84,7 @@ class LastDecoded:
                 self.owed_s += seconds
                 return output
         began = time.perf_counter()
-        output = self._decode(features, first)
+        output = self._decode(features, first, answer_only=answer_only)
         self._answers.append((first, output, time.perf_counter() - began))
         return output
 

@@ -54,7 +54,6 @@ class Service:
         self.config = config
         self.registry = registry or CollectorRegistry()
         self._metrics = Metrics(self.registry)
-        self._tell(engine)
         self._scheduler = Scheduler(engine)
         self.events = EventHub(on_drop=lambda kind: self._metrics.events_dropped.labels(kind).inc())
         self.cameras = Cameras(
@@ -81,10 +80,11 @@ class Service:
         self._tell(engine)
 
     def _tell(self, engine: Engine) -> None:
-        """Set the metric of what computes the network."""
+        """Log what computes the network, and set its metric."""
         self._metrics.engine.clear()
         if isinstance(engine, NamedEngine):
             info = engine.info
+            _log.info("engine: %s%s", info, f" ({info.why})" if info.why else "")
             self._metrics.engine.labels(info.engine, info.device, info.precision).set(1)
 
     def subscriber_cut(self, transport: str) -> None:
@@ -113,6 +113,7 @@ class Service:
 
     async def start(self) -> None:
         """Start all cameras; returns at once (a camera that cannot be reached is tried again and again)."""
+        self._tell(self.engine)
         self._scheduler.start()
         self._running = asyncio.create_task(self.cameras.run(), name="service")
 

@@ -132,11 +132,11 @@ class DecoderLayer(nn.Module):
     def alone(
         self, x: Tensor, position: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None
     ) -> Tensor:
-        """CA, SA and FFN of sets of queries (G, N, C) with their `position` (N, C), over (G, S, C) tokens."""
+        """CA, SA and FFN of sets of queries (G, N, C) with their `position` (N, C), over S tokens' keys and values
+        (G, S, C), which are projected already.
+        """
         attention = self.cross_attention
-        mixed = attention.attend(
-            attention.query(x + position), attention.key(keys), attention.value(values), blocked
-        )
+        mixed = attention.attend(attention.query(x + position), keys, values, blocked)
         x = self.cross_norm(x + attention.output(mixed))
         x = self.self_norm(x + self.self_attention(x + position, x + position, x))
         out: Tensor = self.ffn_norm(x + self.ffn(x))
@@ -284,10 +284,8 @@ class SynchronizedDecoder(nn.Module):
 
     def project(self, features: FrameFeatures) -> FrameFeatures:
         """With keys and values of each layer, and without the maps that they were made of: once a frame, for all
-        windows that hold it. As it is where a structure has no use for it.
+        windows that hold it.
         """
-        if self.config.structure != "synchronous":
-            return features
         projected = tuple(self._projected(features, i) for i in range(len(self.layers)))
         return replace(features, levels=(), projected=projected)
 
@@ -328,16 +326,21 @@ class SynchronizedDecoder(nn.Module):
                 f = layer.aggregate_video(f, v, self.classify(v))
         return f, v
 
-    def forward(self, features: FrameFeatures, video_queries: Tensor | None = None) -> DecoderOutput:
+    def forward(
+        self, features: FrameFeatures, video_queries: Tensor | None = None, *, answer_only: bool = False
+    ) -> DecoderOutput:
         """Decode windows.
 
         `features`: of frames in windows, (B, T, ...). `video_queries`: v0 of each window, (B, N, C); the
-        learned ones where None.
+        learned ones where None. `answer_only`: without the frame branch where the video branch, which is the answer,
+        hears nothing of it (lambda 0, as of imported weights).
         """
         B, T = features.mask_features.shape[:2]
         f = self.frame_query.expand(B, T, -1, -1)
         v = self.video_query.expand(B, -1, -1) if video_queries is None else video_queries
         if self.config.structure == "synchronous":
+            if answer_only and self.config.synchronize_weight == 0.0:
+                return self._video_only(features, v)
             return self._synchronous(features, f, v)
         if self.config.structure == "cascade":
             return self._cascade(features, f, v)
@@ -367,7 +370,7 @@ class SynchronizedDecoder(nn.Module):
         B, T, N, C = f.shape
         frames, said = [f], [self.predict(f)]
         for i, layer in enumerate(self._layers(self.layers)):
-            keys, values = self._tokens(features, i % 3)
+            keys, values = self._projected(features, i)
             blocked = self._blocked_frames(said[-1].embeds, features, i % 3)
             keys, values = keys.flatten(0, 1), values.flatten(0, 1)
             f = layer.alone(f.flatten(0, 1), self.frame_position, keys, values, blocked).view(B, T, N, C)
@@ -377,7 +380,8 @@ class SynchronizedDecoder(nn.Module):
         keys = (f + self.frame_position).flatten(1, 2)
         videos = [v]
         for layer in self._layers(self.video_layers):
-            v = layer.alone(v, self.video_position, keys, values, None)
+            key, value = layer.cross_attention.key(keys), layer.cross_attention.value(values)
+            v = layer.alone(v, self.video_position, key, value, None)
             videos.append(v)
         predictions = tuple(
             LayerPrediction(frame, self.predict(video), self._similarity(queries, video))
@@ -389,7 +393,7 @@ class SynchronizedDecoder(nn.Module):
         """Video queries alone, as in Mask2Former-VIS (Cheng et al., arXiv 2112.10764)."""
         videos = [self.predict(v)]
         for i, layer in enumerate(self._layers(self.layers)):
-            keys, values = self._tokens(features, i % 3)
+            keys, values = self._projected(features, i)
             blocked = self._blocked_video(videos[-1].embeds, features, i % 3)
             v = layer.alone(v, self.video_position, keys.flatten(1, 2), values.flatten(1, 2), blocked)
             videos.append(self.predict(v))

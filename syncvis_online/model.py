@@ -56,10 +56,14 @@ class SyncVIS(nn.Module):
         x = (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         return self.pixel_decoder(self.backbone(x.contiguous(memory_format=torch.channels_last)))
 
-    def decode(self, features: FrameFeatures, video_queries: Tensor | None = None) -> DecoderOutput:
-        """Windows (B, T, ...) of features, with v0 (B, N, C) or from the learned video queries."""
+    def decode(
+        self, features: FrameFeatures, video_queries: Tensor | None = None, *, answer_only: bool = False
+    ) -> DecoderOutput:
+        """Windows (B, T, ...) of features, with v0 (B, N, C) or from the learned video queries. `answer_only`: what a
+        tracker needs, see `SynchronizedDecoder.forward`.
+        """
         first = self.initial_queries(features) if video_queries is None else video_queries
-        return self.decoder(features, first)
+        return self.decoder(features, first, answer_only=answer_only)
 
     def initial_queries(self, features: FrameFeatures) -> Tensor:
         """v0 of a first window: q + W_v q of the learned video queries q, (B, N, C)."""

@@ -5,7 +5,6 @@ Owns the choice. All else of a tracker (queries that are carried, slots, identit
 
 from __future__ import annotations
 
-import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +19,20 @@ from syncvis_online.errors import ConfigError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
 
-_log = logging.getLogger(__name__)
-
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """What computes, where and how exactly: "torch" or "openvino"; "cpu" or "cuda"; "float32" and the like."""
+    """What computes, where and how exactly: "torch" or "openvino"; "cpu" or "cuda"; "float32" and the like; `why` it
+    was taken, where something speaks against another.
+    """
 
     engine: str
     device: str
     precision: str
+    why: str = ""
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.device}, {self.precision}"
@@ -62,15 +62,16 @@ class TorchRuntime:
     the weights, and all that comes out.
     """
 
-    def __init__(self, model: SyncVIS, precision: Precision = "float32") -> None:
+    def __init__(self, model: SyncVIS, precision: Precision = "float32", why: str = "") -> None:
         self._model = model
         self._device = model.propagate.weight.device.type
         self._precision = precision
+        self._why = why
 
     @property
     def info(self) -> RuntimeInfo:
         """The device is where the model's parameters are."""
-        return RuntimeInfo("torch", self._device, self._precision)
+        return RuntimeInfo("torch", self._device, self._precision, self._why)
 
     def encode(self, prepared: Tensor) -> FrameFeatures:
         """Prepared pictures (B, 3, H, W) -> their features (B, ...)."""
@@ -79,11 +80,11 @@ class TorchRuntime:
         return features if self._precision == "float32" else features.float()
 
     def decode(self, features: FrameFeatures, queries: Tensor) -> DecoderOutput:
-        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer says, in a lower precision the last one's video
-        branch, and v after the windows.
+        """Windows (B, T, ...) with v0 (B, N, C) -> what every layer's video branch says, in a lower precision only
+        the last one's, and v after the windows.
         """
         with self._computing():
-            output = self._model.decode(features, queries)
+            output = self._model.decode(features, queries, answer_only=True)
         if self._precision == "float32":
             return output
         said = output.layers[-1].video
@@ -106,7 +107,7 @@ def open_runtime(
 ) -> Runtime:
     """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows by `tracker`.
 
-    "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; which, and why, is logged.
+    "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; its `info` says why.
     Raises ConfigError where OpenVINO is asked for and is not there or not for this device, ModelError where it cannot
     do the model. In a lower `precision` than float32 it is torch.
     """
@@ -116,18 +117,14 @@ def open_runtime(
         raise ConfigError(f"unknown precision '{precision}' (there are: {', '.join(get_args(Precision))})")
     from syncvis_online.openvino.runtime import OpenVINORuntime, obstacle
 
-    torch_runtime = TorchRuntime(model, cast(Precision, precision))
     if engine == "torch":
-        _log.info("engine: %s, as asked for", torch_runtime.info)
-        return torch_runtime
+        return TorchRuntime(model, cast(Precision, precision))
     reason = obstacle(model.config, device, precision)
     if reason is None:
         runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames)
-        _log.info("engine: %s", runtime.info)
         if engine == "openvino":
             runtime.prepare(model.input_size(9, 16, tracker.short_side))
         return runtime
     if engine == "openvino":
         raise ConfigError(f"engine 'openvino': {reason}")
-    _log.info("engine: %s, since for OpenVINO %s", torch_runtime.info, reason)
-    return torch_runtime
+    return TorchRuntime(model, cast(Precision, precision), f"not openvino: {reason}")

@@ -21,13 +21,13 @@ async def test_serve_with_openvino(tmp_path: Path) -> None:
     config = write_config(tmp_path, {"street": "synthetic:3?level=medium&fps=5"}, model=model)
     with ServeProcess(config) as server:
         # It waits with its first answer until OpenVINO can give it.
-        assert "engine: openvino, cpu, float32" in server.errors()
         assert "OpenVINO is ready for pictures of 320 x 192" in server.errors()
         async with connect(f"ws{server.address[4:]}/api/tracks") as socket:
             while not json.loads(await socket.recv())["tracks"]:
                 continue
         async with httpx.AsyncClient(base_url=server.address) as http:
             text = (await http.get("/metrics")).text
+        assert "engine: openvino, cpu, float32\n" in server.errors()
         assert (await asyncio.to_thread(server.end))[0] == 0
     samples = {
         sample.name: sample for family in text_string_to_metric_families(text) for sample in family.samples

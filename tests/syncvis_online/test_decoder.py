@@ -153,6 +153,23 @@ def test_the_structures_are_parts_of_each_other() -> None:
     assert not torch.allclose(cascade.video_queries, apart.video_queries)
 
 
+@pytest.mark.parametrize("structure", ["synchronous", "cascade", "video_only"])
+@pytest.mark.parametrize("weight", [0.0, 0.2])
+@torch.inference_mode()
+def test_a_tracker_is_told_the_same_with_less_work(structure: str, weight: float) -> None:
+    """Keys and values projected once a frame, and no frame branch where the video branch hears nothing of it."""
+    model = tiny_model(config=replace(TINY, structure=structure, synchronize_weight=weight))
+    features = model.encode(batch(2))
+    frames = torch.arange(2)[None]
+    whole = model.decode(features.windows(frames))
+    answer = model.decode(model.decoder.project(features).windows(frames), answer_only=True)
+    spared = structure == "video_only" or (structure == "synchronous" and weight == 0.0)
+    assert (answer.layers[-1].frame is None) is spared
+    said, wanted = answer.layers[-1].video, whole.layers[-1].video
+    torch.testing.assert_close((said.logits, said.embeds), (wanted.logits, wanted.embeds))
+    torch.testing.assert_close(answer.video_queries, whole.video_queries)
+
+
 @torch.inference_mode()
 def test_a_cascade_sees_the_pictures_through_the_finished_frame_queries_only() -> None:
     """Its video stage has layers of its own, whose keys and values are all frames' queries after the last layer."""
@@ -179,9 +196,10 @@ def test_a_cascade_sees_the_pictures_through_the_finished_frame_queries_only() -
     model.decode(features)
     (frames,) = finished
     assert len(seen) == TINY.layers
-    for keys, values in seen:
-        torch.testing.assert_close(values, frames.flatten(0, 1)[None])
-        torch.testing.assert_close(keys, (frames + model.decoder.frame_position).flatten(0, 1)[None])
+    tokens, places = frames.flatten(0, 1)[None], (frames + model.decoder.frame_position).flatten(0, 1)[None]
+    for (keys, values), layer in zip(seen, model.decoder.video_layers, strict=True):
+        torch.testing.assert_close(values, layer.cross_attention.value(tokens))
+        torch.testing.assert_close(keys, layer.cross_attention.key(places))
 
 
 def test_a_cascade_learns_similarity_too_and_video_queries_alone_cannot() -> None:
