@@ -26,12 +26,14 @@ class DamageLog:
     def __enter__(self) -> Self:
         self._messages = self._capture.__enter__()
         av.logging.set_level(av.logging.WARNING)
+        av.logging.set_skip_repeated(False)  # the same words again are another picture
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         av.logging.set_level(None)
+        av.logging.set_skip_repeated(True)
         self._capture.__exit__(None, None, None)
 
     def forget(self) -> None:

@@ -23,8 +23,6 @@ from stream.sources.damage import DamageLog
 from stream.sources.h264 import SLICES
 
 CODEC = "h264"
-LEAKS = 8
-"""The decoder keeps the room of a picture that it was not given all of, until an IDR picture; it has 36."""
 MISTAKES = 8
 """After so many pictures that were not all there, though nothing was lost, the next ones are waited for."""
 
@@ -46,7 +44,7 @@ class H264Reading:
         """The newest picture, if the decoder was given it before it was over."""
         self._shown = self._went_on = False
         """Of that one: whether its picture came; whether there were more slices."""
-        self._leaks = self._mistakes = 0
+        self._mistakes = 0
 
     def push(self, packet: Any, arrival_s: float) -> Iterator[Coded]:
         """Take a packet: one RTP payload. Gives what there is to show by now."""
@@ -102,7 +100,6 @@ class H264Reading:
             self._slices[unit.idr] = unit.slices
 
     def _tried_in_vain(self, unit: AccessUnit) -> Iterator[Coded]:
-        self._leaks += 1
         unit.hole = self._damage.of(CODEC, keyframe=unit.keyframe and not unit.hole) or unit.hole
         if unit.hole or self._went_on:
             yield from self._decode_over(unit)
@@ -125,14 +122,11 @@ class H264Reading:
         reordered = any(frame.pts != unit.pts or frame.pict_type == PictureType.B for frame in frames)
         self._never_at_once = self._never_at_once or reordered or self._mistakes >= MISTAKES
         well = len(coded.frames) == 1 and not (damaged or coded.corrupt)
-        self._at_once = well and not self._never_at_once and self._leaks < LEAKS
+        self._at_once = well and not self._never_at_once
         return coded
 
     def _decode(self, unit: AccessUnit, *, chunk: bool) -> tuple[list[Any], bool]:
         """What the decoder gives for an access unit, and whether it could do nothing with it."""
-        if unit.idr and self._leaks and not self._never_at_once:
-            self._codec.flush_buffers()
-            self._leaks = 0
         packet = av.Packet(unit.data)
         packet.pts, packet.time_base = unit.pts, unit.time_base
         flags = self._codec.flags2

@@ -115,7 +115,6 @@ def test_where_ends_are_not_to_be_known_pictures_come_with_the_next_one(codec: s
 
 
 def test_a_camera_that_changes_its_number_of_slices_loses_nothing() -> None:
-    """And a decoder that was given too little has enough room for it (it keeps what it waits for)."""
     one, four = encoded("h264"), encoded("h264-slices")
     groups = [source[at : at + GOP] for at in range(0, COUNT, GOP) for source in (one, four)] * 4
     units = list(itertools.chain.from_iterable(groups))
@@ -144,8 +143,8 @@ def test_after_a_loss_what_is_not_as_it_was_sent_is_damaged_up_to_a_keyframe(cod
     assert not any(each.damaged for each in coded[:GOP])
 
 
-def test_one_picture_in_each_group_that_is_not_all_there_for_hours_leaves_no_trace() -> None:
-    """The decoder keeps the room of a picture that it was not given all of: it has to be told to let it go."""
+def test_one_picture_in_each_group_that_is_not_all_there_leaves_no_trace() -> None:
+    """The decoder is given each such picture twice, the second time as it is; it has room for 36 pictures."""
     sent: list[Handed] = []
     for loop in range(45):
         for i, unit in enumerate(encoded("h264")[:GOP]):
