@@ -34,14 +34,14 @@ import av
 import numpy as np
 from av.container.core import Flags
 
-from stream.sources.access_units import AccessUnit
-from stream.sources.coded_units import Coded, decoded
+from stream.sources.coded_units import Coded
 from stream.sources.damage import DamageLog
 from stream.sources.h264_reading import H264Reading
 from stream.sources.media_times import MediaTimes
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
 from stream.sources.passing import Passing, Shown
 from stream.sources.peers import connected_to
+from stream.sources.whole_reading import WholeReading
 
 LINGER_S = 0.4
 """How long a reader may take to say goodbye to the server once its parent has hung up."""
@@ -51,9 +51,6 @@ opened."""
 OPENING_S = 1.0
 """From the first picture on, opening takes no longer than this: where decoding is slower than the camera, a packet
 always waits, and every picture would be an outdated one."""
-LATE_PARSERS = ("h264", "hevc")
-"""FFmpeg hands out an access unit of these when the first bytes of the next one arrive. So the first bytes of
-the one it hands out arrived when it handed out the one before. H.264 over RTSP is read without (see h264_reading)."""
 
 
 class Reader:
@@ -114,12 +111,9 @@ class Reader:
             options=order["options"] | ({"fflags": "+noparse"} if rtsp else {}),
             timeout=(order["open_timeout_s"], order["read_timeout_s"]),
         )
-        self._unparsed = rtsp and [each.codec_context.name for each in container.streams.video[:1]] == [
-            "h264"
-        ]
-        if (
-            not self._unparsed
-        ):  # what it is could not be known before; nothing but parameter sets was read so far
+        codecs = [stream.codec_context.name for stream in container.streams.video[:1]]
+        self._unparsed = rtsp and codecs == ["h264"]  # see h264_reading
+        if not self._unparsed:  # which codec it is could not be known before
             container.flags &= ~Flags.no_parse.value
         return container
 
@@ -134,10 +128,16 @@ class Reader:
         codec = stream.codec_context.name
         send_message(self._channel, {"type": "opened", "codec": codec, "peers": connected_to()})
         self._passing.begin(codec, stream.codec_context.extradata or b"")
-        packets = self._packets_of(container, stream)
-        shown = self._read_units(stream, packets) if self._unparsed else self._read_whole(stream, packets)
-        for coded in shown:
-            self._show(coded)
+        self._damage.forget()  # FFmpeg has tried to decode what it met while it opened the stream, part by part
+        reading: H264Reading | WholeReading = WholeReading(stream.codec_context, self._damage, time.time())
+        if self._unparsed:
+            reading = H264Reading(stream.codec_context, self._damage, stream.time_base)
+        for packet, now in self._packets_of(container, stream):
+            for coded in reading.push(packet, now):
+                self._show(coded)
+        if not self._stop.is_set():
+            for coded in reading.end():
+                self._show(coded)
         return "EndOfStream"
 
     def _packets_of(self, container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
@@ -152,26 +152,6 @@ class Reader:
             pts = packet.pts
             yield packet, now
             asked = time.time()
-
-    def _read_units(self, stream: Any, packets: Iterator[tuple[Any, float]]) -> Iterator[Coded]:
-        self._damage.forget()  # FFmpeg has tried to decode what it met while it opened the stream, part by part
-        reading = H264Reading(stream.codec_context, self._damage, stream.time_base)
-        for packet, now in packets:
-            yield from reading.push(packet, now)
-        if not self._stop.is_set():
-            yield from reading.end()
-
-    def _read_whole(self, stream: Any, packets: Iterator[tuple[Any, float]]) -> Iterator[Coded]:
-        """Each packet is all of a picture."""
-        codec, keyframe_seen, arrived = stream.codec_context.name, False, time.time()
-        for packet, now in packets:
-            unit = AccessUnit.of_packet(packet, arrived if codec in LATE_PARSERS else now)
-            arrived = now
-            keyframe_seen = keyframe_seen or packet.is_keyframe
-            if keyframe_seen:
-                frames, failed = decoded(stream.codec_context, packet)
-                damaged = self._damage.of(codec, keyframe=packet.is_keyframe)
-                yield Coded.of(unit, frames, damaged=damaged, corrupt=int(failed))
 
     def _judge(self, waited_s: float) -> None:
         """While opening: a packet that was there already makes the picture before it an outdated one."""
