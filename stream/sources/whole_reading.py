@@ -15,8 +15,8 @@ the one it hands out arrived when it handed out the one before."""
 
 
 class WholeReading:
-    """Give it every packet of one connection, in order. `codec`: the stream's own; `damage` is open; `opened_s`: when the
-    stream was opened, Unix time.
+    """Give it every packet of one connection, in order. `codec`: the stream's own; `damage` is open; `opened_s`: when
+    the stream was opened, Unix time.
     """
 
     def __init__(self, codec: Any, damage: DamageLog, opened_s: float) -> None:
