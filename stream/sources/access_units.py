@@ -48,7 +48,9 @@ class AccessUnit:
     keyframe: bool = False
     """Whether a decoder can begin here: an IDR picture or a recovery point."""
     hole: bool = False
-    """Something of it was lost on the way, or mistaken."""
+    """Something of it was lost on the way."""
+    mistaken: bool = False
+    """A NAL unit of it went on after what was taken for its end."""
 
     @property
     def data(self) -> bytes:
@@ -155,10 +157,10 @@ class AccessUnits:
         if payload.after_loss and self._nal and kind_of(self._nal[0]) not in SLICES:
             yield from self._end_nal(lost=True)
         if not self._nal:
-            if not unit.hole:
+            if not unit.hole and unit.parts:
                 self.sizes.wrong()
+                unit.mistaken = True
                 unit.parts.append(payload.data)
-            unit.hole = True
             return
         self._nal_has_hole = self._nal_has_hole or payload.after_loss
         unit.parts.append(payload.data)

@@ -44,12 +44,11 @@ class FragmentSizes:
             self._filled = True
 
     def is_last(self, size: int, *, first: bool) -> bool:
-        """Whether it is certain that a packet of this size ends its unit."""
+        """Whether a packet of this size ends its unit; certain of who fills packets, or was seen to make fragments."""
         if not self.regular:
             return False
         if self._first is None:
-            # Who divides evenly does not make pieces of less than half of what goes into one packet.
-            return first and 2 * size < self._alone
+            return first and size + 1 < self._alone  # a fragment would hold more
         if not self._filled:
             return False
         if first:

@@ -42,8 +42,8 @@ class H264Reading:
         """Slices of the newest picture that are whole."""
         self._given: AccessUnit | None = None
         """The newest picture, if the decoder was given it before it was over."""
-        self._shown = self._went_on = False
-        """Of that one: whether its picture came; whether there were more slices."""
+        self._shown = self._failed = self._went_on = False
+        """Of that one: whether its picture came; whether the decoder refused it; whether there were more slices."""
         self._mistakes = 0
 
     def push(self, packet: Any, arrival_s: float) -> Iterator[Coded]:
@@ -64,7 +64,7 @@ class H264Reading:
             return
         yield from self._over(event.unit)
         self._whole, self._given = 0, None
-        self._shown = self._went_on = False
+        self._shown = self._failed = self._went_on = False
 
     def _slice(self, nal: NalUnit) -> Iterator[Coded]:
         """A slice is whole."""
@@ -80,9 +80,9 @@ class H264Reading:
         """Maybe it is all there."""
         self._given = unit
         frames, failed = self._decode(unit, chunk=True)
-        unit.hole = failed
+        self._failed = failed
+        self._shown = bool(frames)
         if frames:
-            self._shown = True
             yield self._coded(unit, frames)
 
     def _expected(self, unit: AccessUnit) -> int | None:
@@ -94,14 +94,18 @@ class H264Reading:
             yield from self._decode_over(unit)
         elif not self._shown:
             yield from self._tried_in_vain(unit)
+        elif unit.mistaken:
+            self._damage.mark()
         if self._went_on and not unit.hole:
             self._mistakes += 1
         if self._whole and not unit.hole:
             self._slices[unit.idr] = unit.slices
 
     def _tried_in_vain(self, unit: AccessUnit) -> Iterator[Coded]:
+        if unit.mistaken and not unit.hole:  # what the decoder said was about a part of it
+            self._damage.forget()
         unit.hole = self._damage.of(CODEC, keyframe=unit.keyframe and not unit.hole) or unit.hole
-        if unit.hole or self._went_on:
+        if unit.hole or unit.mistaken or self._failed or self._went_on:
             yield from self._decode_over(unit)
         else:  # the decoder has all of it, and holds the picture back
             self._mistakes += 1

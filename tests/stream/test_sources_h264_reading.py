@@ -159,3 +159,23 @@ def test_one_picture_in_each_group_that_is_not_all_there_leaves_no_trace() -> No
         assert [len(each.frames) for each in group] == [1] * 4 + [0] + [1] * 5
         assert [each.damaged for each in group] == [False] * 4 + [True] * 6
         assert [each.corrupt for each in group] == [0] * 4 + [1] + [0] * 5
+
+
+def test_pictures_of_one_packet_each_are_there_with_it_though_no_fragment_was_seen() -> None:
+    sent, camera = packets("h264", 60_000), Camera()
+    coded = camera.read(sent)
+    last = {packet.pts: i for i, packet in enumerate(sent)}
+    assert [len(each.frames) for each in coded] == [1] * COUNT
+    assert sum(told == last[each.unit.pts or 0] for told, each in camera.shown) >= COUNT - COUNT // GOP
+
+
+def test_a_payloader_that_is_mistaken_for_another_costs_no_picture() -> None:
+    """First pictures that go into one packet each; then those that do not, divided evenly: fragments look whole."""
+    sent: list[Handed] = []
+    for i, unit in enumerate(encoded("h264")):
+        room = 60_000 if i < 8 else max(60, len(unit) // 3)
+        sent += packets_of(nal_units(unit), i * TICKS, room, even)
+    coded = Camera().read(sent)
+    assert [pixels(frame) for each in coded for frame in each.frames] == true_pictures("h264")
+    assert any(each.unit.mistaken for each in coded)
+    assert not any(each.damaged or each.corrupt for each in coded)
