@@ -6,8 +6,8 @@
 Cameras of 640 x 360, a window of three frames for each new one (Ts = 3, stride 1), by the engine that `serve` has: from
 the picture in host memory to the masks in host memory, encoding, decoding, identities and run lengths included. Without
 `--model` the weights are random: the paper's architecture (ResNet-50, Mask2Former's pixel decoder), which sees nothing.
-A track is what scores above where `--tracks` are on the first picture; their masks may hide each other. Work is counted by
-`torch.utils.flop_counter`; its share of `--peak-tflops` (an H200's by default, dense) is the share of the roofline.
+A track is what scores above where `--tracks` are on the first picture; their masks may hide each other. Work is counted
+by `torch.utils.flop_counter`; its share of `--peak-tflops` (an H200's by default, dense) is the share of the roofline.
 It also runs on a processor (`--device cpu`), to see that it does.
 """
 

@@ -5,8 +5,7 @@
 Serves a clip with one key frame a second from a GStreamer RTSP server on loopback, on a shared mount that
 somebody else watches all the time, and opens it at random moments. The pictures carry their index, the server
 sends picture i at a known time: so the wait for the key frame can be told from the rest, and the age of every
-frame is known without asking the code under test. Then the same with every picture a key frame. Ages include
-the one frame that FFmpeg's H.264 parser holds back until the next one begins to arrive (40 ms here).
+frame is known without asking the code under test. Then the same with every picture a key frame.
 """
 
 from __future__ import annotations

@@ -26,13 +26,34 @@ class DamageLog:
     def __enter__(self) -> Self:
         self._messages = self._capture.__enter__()
         av.logging.set_level(av.logging.WARNING)
+        av.logging.set_skip_repeated(False)  # the same words again are another picture
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         av.logging.set_level(None)
+        av.logging.set_skip_repeated(True)
         self._capture.__exit__(None, None, None)
+
+    def forget(self) -> None:
+        """What was said so far is not about pictures that anybody gets."""
+        self._messages.clear()
+
+    def missed(self) -> bool:
+        """Whether packets were lost since this was asked before; what comes is damaged then, up to a keyframe."""
+        if not self._messages:
+            return False
+        kept = [message for message in self._messages if not message[2].startswith(_LOST)]
+        lost = len(kept) < len(self._messages)
+        if lost:
+            self._messages[:] = kept
+            self.mark()
+        return lost
+
+    def mark(self) -> None:
+        """What comes is damaged, up to a keyframe: somebody else has found it out."""
+        self._damaged = True
 
     def of(self, codec: str, *, keyframe: bool) -> bool:
         """Whether the pictures of the packet that was decoded just now are damaged: something was wrong with it, or

@@ -26,19 +26,22 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import av
 import numpy as np
-from av.video.frame import PictureType
+from av.container.core import Flags
 
+from stream.sources.coded_units import Coded
 from stream.sources.damage import DamageLog
-from stream.sources.h264 import H264Look
+from stream.sources.h264_reading import H264Reading
 from stream.sources.media_times import MediaTimes
 from stream.sources.outbox import MESSAGE_BYTES, Outbox, send_message
-from stream.sources.packet_box import Packet, PacketBox
+from stream.sources.passing import Passing, Shown
 from stream.sources.peers import connected_to
+from stream.sources.whole_reading import WholeReading
 
 LINGER_S = 0.4
 """How long a reader may take to say goodbye to the server once its parent has hung up."""
@@ -48,9 +51,6 @@ opened."""
 OPENING_S = 1.0
 """From the first picture on, opening takes no longer than this: where decoding is slower than the camera, a packet
 always waits, and every picture would be an outdated one."""
-LATE_PARSERS = ("h264", "hevc")
-"""FFmpeg hands out an access unit of these when the first bytes of the next one arrive. So the first bytes of
-the one it hands out arrived when it handed out the one before."""
 
 
 class Reader:
@@ -60,9 +60,8 @@ class Reader:
     def __init__(self, channel: socket.socket, order: dict[str, Any]) -> None:
         self._channel, self._order = channel, order
         self._outbox = Outbox(channel)
-        self._packets = PacketBox(channel)
-        self._look: H264Look | None = None
-        self._format: dict[str, Any] = {"codec": "", "profile": None, "reordered": False}
+        self._passing = Passing(channel)
+        self._unparsed = False
         self._stop = threading.Event()
         self._arrivals: dict[int | None, float] = {}
         self._times = MediaTimes()
@@ -98,19 +97,25 @@ class Reader:
     def _hear(self, letters: bytes) -> None:
         if b"n" in letters:
             self._outbox.request()
-        self._packets.taken(letters.count(b"k"))
+        self._passing.packets.taken(letters.count(b"k"))
         for letter in letters:
             if letter in b"pq":
-                self._packets.want(letter == ord("p"))
+                self._passing.packets.want(letter == ord("p"))
 
     def _open(self) -> Any:
         order = self._order
-        return av.open(
+        rtsp = order["format"] is None
+        container = av.open(
             order["url"],
             format=order["format"],
-            options=order["options"],
+            options=order["options"] | ({"fflags": "+noparse"} if rtsp else {}),
             timeout=(order["open_timeout_s"], order["read_timeout_s"]),
         )
+        codecs = [stream.codec_context.name for stream in container.streams.video[:1]]
+        self._unparsed = rtsp and codecs == ["h264"]  # see h264_reading
+        if not self._unparsed:  # which codec it is could not be known before
+            container.flags &= ~Flags.no_parse.value
+        return container
 
     def _read(self, container: Any) -> str:
         """Decode until the stream ends; gives the name of what ended it."""
@@ -122,23 +127,31 @@ class Reader:
         )
         codec = stream.codec_context.name
         send_message(self._channel, {"type": "opened", "codec": codec, "peers": connected_to()})
-        self._look = H264Look(stream.codec_context.extradata or b"") if codec == "h264" else None
-        self._tell_format(codec=codec)
-        keyframe_seen = False
-        arrived = asked = time.time()
+        self._passing.begin(codec, stream.codec_context.extradata or b"")
+        self._damage.forget()  # FFmpeg has tried to decode what it met while it opened the stream, part by part
+        reading: H264Reading | WholeReading = WholeReading(stream.codec_context, self._damage, time.time())
+        if self._unparsed:
+            reading = H264Reading(stream.codec_context, self._damage, stream.time_base)
+        for packet, now in self._packets_of(container, stream):
+            for coded in reading.push(packet, now):
+                self._show(coded)
+        if not self._stop.is_set():
+            for coded in reading.end():
+                self._show(coded)
+        return "EndOfStream"
+
+    def _packets_of(self, container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
+        """Every packet and when it came, until the server hangs up or the parent does."""
+        asked, pts = time.time(), None
         for packet in container.demux(stream):
             now = time.time()
             if self._stop.is_set() or packet.size == 0:  # FFmpeg's flush packet: the server hung up
-                break
-            self._arrivals[packet.pts] = arrived if codec in LATE_PARSERS else now
-            arrived = now
-            self._judge(now - asked)
-            keyframe_seen = keyframe_seen or packet.is_keyframe
-            if keyframe_seen:
-                frames = self._decode(packet)
-                self._show(packet, frames, self._damage.of(codec, keyframe=packet.is_keyframe))
+                return
+            if pts is None or packet.pts != pts:
+                self._judge(now - asked)
+            pts = packet.pts
+            yield packet, now
             asked = time.time()
-        return "EndOfStream"
 
     def _judge(self, waited_s: float) -> None:
         """While opening: a packet that was there already makes the picture before it an outdated one."""
@@ -150,49 +163,20 @@ class Reader:
             self._opening = False
             self._outbox.release()
 
-    def _decode(self, packet: Any) -> list[tuple[Any, float]]:
-        """The pictures of a packet that can be shown, each with when its packet arrived."""
-        try:
-            frames = packet.decode()
-        except av.InvalidDataError:
-            self._outbox.dropped("corrupt", 1)
-            return []
-        shown = [(frame, self._arrival_of(frame.pts)) for frame in frames if not frame.is_corrupt]
-        for _ in range(len(frames) - len(shown)):
-            self._outbox.dropped("corrupt", 1)
-        return shown
-
-    def _show(self, packet: Any, frames: list[tuple[Any, float]], damaged: bool) -> None:
-        """Hand on a packet and the pictures that came out of the decoder with it: it goes first."""
-        timed = [
-            (frame, arrival_s, self._times.next(frame.pts, float(frame.time_base), arrival_s))
-            for frame, arrival_s in frames
-        ]
-        if self._look is not None:
-            self._pass_on(packet, timed, self._look)
+    def _show(self, coded: Coded) -> None:
+        """Hand on an access unit and the pictures that came out of the decoder with it: it goes first."""
+        if coded.corrupt:
+            self._outbox.dropped("corrupt", coded.corrupt)
+        self._arrivals[coded.unit.pts] = coded.unit.arrival_s
+        timed = []
+        for frame in coded.frames:
+            arrival_s = self._arrival_of(frame.pts)
+            timed.append(
+                Shown(frame, arrival_s, self._times.next(frame.pts, float(frame.time_base), arrival_s))
+            )
+        self._passing.put(coded, timed)
         for frame, arrival_s, pts in timed:
-            self._deliver(frame, arrival_s, pts, damaged)
-
-    def _pass_on(self, packet: Any, timed: list[tuple[Any, float, int]], look: H264Look) -> None:
-        """Keep a packet for viewers who get the camera's own pictures."""
-        for frame, _, _ in timed:
-            if frame.pict_type == PictureType.B or None is not packet.pts != frame.pts is not None:
-                self._tell_format(reordered=True)
-        if self._format["reordered"]:
-            return
-        # Some cameras call pictures keyframes with which a decoder can begin only after some more (recovery points).
-        prefix = look.prefix(bytes(packet)) if packet.is_keyframe else None
-        if prefix is not None:
-            self._tell_format(profile=look.profile)
-        arrival_s, pts = (timed[0][1], timed[0][2]) if timed else (time.time(), None)
-        base = (packet.time_base.numerator, packet.time_base.denominator)
-        self._packets.put(Packet(packet, arrival_s, pts, base, prefix is not None, prefix or b""))
-
-    def _tell_format(self, **found: Any) -> None:
-        """Tell the parent what the camera sends, where that is news."""
-        if self._format | found != self._format:
-            self._format |= found
-            send_message(self._channel, {"type": "video", **self._format})
+            self._deliver(frame, arrival_s, pts, coded.damaged)
 
     def _arrival_of(self, pts: int | None) -> float:
         """When the packet of this picture arrived; forgets it and all before it."""

@@ -21,7 +21,8 @@ from stream.sources.urls import SourceAddress
 from stream.types import DAMAGED, Frame
 
 _GRACE_S = 1.0
-"""FFmpeg's own time limits speak first: they know more about what went wrong."""
+"""While opening, FFmpeg's own time limits speak first: they know more about what went wrong. Then ours do: only here it
+is known whether pictures came."""
 
 
 class LiveSource(IteratedSource):
@@ -156,7 +157,7 @@ class LiveSource(IteratedSource):
             "format": None,
             "options": {},
             "open_timeout_s": options.open_timeout_s,
-            "read_timeout_s": options.read_timeout_s,
+            "read_timeout_s": options.read_timeout_s + _GRACE_S,
         }
         if self._address.kind == "device":
             order["format"] = "v4l2"

@@ -18,7 +18,8 @@ from tests.support.rtsp_server import RtspServer, read_index
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-CLIP = Clip(seconds=2.56)
+CLIP = Clip(seconds=2.56, gop=8)
+"""A wrong bit that nobody notices stays up to the next key frame."""
 NUMBER_ROWS = 32
 """The upper rows show the picture's number; all below has to be as it was sent, but for what encoding costs."""
 WHOLE = 3.0

@@ -3,9 +3,9 @@
 Usage: /usr/bin/python3 gst_rtsp_server.py SPEC.json
 
 SPEC is {"port": 0, "certificate": null, "mounts": [{"path", "media", "codec", "fps", "width", "height",
-"protocols", "user", "password", "auth"}]}. `media` is a file of length-prefixed access units (4 bytes,
-big-endian, then the bytes), or "audio" for a mount without any picture; `certificate` is a PEM file with a
-key, for RTSP over TLS. Prints {"port": P, "t0_s": T} on one line when it listens. Like a camera, it plays the
+"protocols", "user", "password", "auth", "mtu", "config_interval"}]}. `media` is a file of length-prefixed access
+units (4 bytes, big-endian, then the bytes), or "audio" for a mount without any picture; `certificate` is a PEM file
+with a key, for RTSP over TLS. Prints {"port": P, "t0_s": T} on one line when it listens. Like a camera, it plays the
 clip in a loop on its own clock: access unit i of a mount is sent at T + i / fps, whether or not anybody
 watches. A line {"path", "media", "gop"} on its standard input has a mount go on with other access units, without a
 pause, at the next i that is a multiple of gop. Ends when its standard input is closed, so it never outlives the test.
@@ -36,7 +36,7 @@ PROTOCOLS = {
 }
 PAYLOAD = {
     "h264": "caps=video/x-h264,stream-format=byte-stream,alignment=au,framerate={fps}/1"
-    " ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
+    " ! h264parse ! rtph264pay name=pay0 pt=96 config-interval={config_interval} mtu={mtu}",
     "h265": "caps=video/x-h265,stream-format=byte-stream,alignment=au,framerate={fps}/1"
     " ! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1",
     "mjpeg": "caps=image/jpeg,width={width},height={height},framerate={fps}/1 ! rtpjpegpay name=pay0 pt=26",

@@ -41,6 +41,16 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
         "yuv420p",
         {"preset": "veryfast", "bf": "2", "x264-params": "keyint={gop}:scenecut=0:b-adapt=0"},
     ),
+    "h264-slices": (
+        "libx264",
+        "yuv420p",
+        {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "crf": "20",
+            "x264-params": "keyint={gop}:scenecut=0:slices=4",
+        },
+    ),
     "h264-high": (
         "libx264",
         "yuv420p",
@@ -100,6 +110,10 @@ class Mount:
     user: str | None = None
     password: str | None = None
     auth: str = "digest"
+    mtu: int = 1400
+    """Bytes of the largest RTP packet, of H.264."""
+    config_interval: int = -1
+    """-1: the server repeats H.264's parameter sets before every slice of an IDR picture; 0: it does not."""
 
 
 def index_frames(count: int, width: int = 320, height: int = 192) -> list[Image]:
