@@ -27,7 +27,7 @@ LOOKS_A_SECOND = 1.0
 """Pictures of each camera that the model is given: so two cores carry the model that ships and all else."""
 POLL_S = 0.3
 CONFIG: dict[str, Any] = {
-    "model": {"name": "default", "threads": 1, "engine": "openvino"},
+    "model": {"name": "default", "threads": 1, "engine": "torch"},
     "server": {
         "port": 0,
         "tokens": [VIEW, ADMIN],
