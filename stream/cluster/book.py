@@ -193,15 +193,15 @@ class Book:
         """The cameras that nobody has."""
         return [name for name in self.cameras() if name not in self._cameras.leases]
 
-    def table(self, problems: Iterable[str] = ()) -> Table:
-        """Where everything is."""
+    def table(self, problems: Iterable[str] = (), pid: int = 0) -> Table:
+        """Where everything is. `problems`, `pid`: what the controller's process has to say beside."""
         owners = {camera: self._owner(camera) for camera in self.cameras()}
         states = tuple(self._state(worker) for worker in self._workers.values())
         errors = tuple(f"camera {name}: {text}" for name, text in self._cameras.errors.items())
         counts = self._counts
         return Table(
             *(counts.version, owners, states, counts.failovers, counts.moves, counts.conflicts),
-            (*problems, *errors),
+            *((*problems, *errors), pid),
         )
 
     def _owner(self, camera: str) -> Owner | None:
@@ -244,11 +244,13 @@ class Book:
             self._keep(camera, _Known(held.snapshot))
 
     def _let_go(self, worker: str, camera: str, released: Released) -> None:
-        lease = self._cameras.leases.get(camera)
-        if lease is None or (lease.worker, lease.epoch) != (worker, released.epoch):
+        """Also where its lease was over here already, or was of a book before this: nobody else has had it since."""
+        lease, record = self._cameras.leases.get(camera), self._cameras.records.get(camera)
+        if record is None or record.epoch != released.epoch or (lease is not None and lease.worker != worker):
             return
         self._keep(camera, _Known(released.snapshot, exact=True))
-        self._end(camera, failed=False)
+        if lease is not None:
+            self._end(camera, failed=False)
 
     def _keep(self, camera: str, known: _Known) -> None:
         """A tracker without a state (one that has answered nothing yet) takes nothing of the one before away."""

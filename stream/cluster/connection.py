@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stream.camera_store import settings_of
 from stream.cluster.controller import Controller
@@ -26,6 +27,8 @@ from stream.errors import ConfigError, ModelError
 from stream.tokens import make_token
 
 NAMESPACE = "syncvis-online"
+HEAD = "node:__internal_head__"
+"""A resource that Ray gives the head."""
 REACH_S = 3.0
 STARTED_WITHIN_S = 90.0
 ANSWERED_WITHIN_S = 5.0
@@ -106,7 +109,12 @@ async def start(config: ServeConfig) -> Spec:
     version or another config, or has no room for a worker; ModelError where no worker can load the model.
     """
     actor = ray.remote(Controller).options(
-        name=CONTROLLER, get_if_exists=True, lifetime="detached", num_cpus=0, max_restarts=-1
+        name=CONTROLLER,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        scheduling_strategy=await asyncio.to_thread(_beside_the_control_store),
     )
     controller = actor.remote(Spec(config, make_token()))
     spec: Spec = await answer_of(controller.join.remote())
@@ -116,6 +124,14 @@ async def start(config: ServeConfig) -> Spec:
     )
     await _until_worker(RayControl())
     return spec
+
+
+def _beside_the_control_store() -> NodeAffinitySchedulingStrategy | str:
+    """On the head, which has no cameras or is one fate anyway: a node that dies does not take along both a camera and
+    what is known of it. Elsewhere where there is no head.
+    """
+    heads = [node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD in node["Resources"]]
+    return NodeAffinitySchedulingStrategy(heads[0], soft=True) if heads else "DEFAULT"
 
 
 async def _until_worker(control: RayControl) -> None:

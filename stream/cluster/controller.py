@@ -44,10 +44,6 @@ class Controller:
         self._begin()
         return self._spec
 
-    async def pid(self) -> int:
-        """Of the controller's process."""
-        return os.getpid()
-
     async def beat(self, report: Report) -> Orders:
         """A worker's report, and what it is to do."""
         self._begin()
@@ -71,7 +67,7 @@ class Controller:
                 await self._changed.wait_for(lambda: self._book.version != version)
         except TimeoutError:
             pass
-        return self._book.table(self._crew.problems)
+        return self._book.table(self._crew.problems, os.getpid())
 
     async def cameras(self) -> dict[str, Settings]:
         """Which cameras there are, with their settings."""

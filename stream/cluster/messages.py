@@ -124,3 +124,4 @@ class Table:
     moves: int = 0
     conflicts: int = 0
     problems: tuple[str, ...] = ()
+    controller_pid: int = 0
