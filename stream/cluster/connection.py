@@ -13,7 +13,6 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stream.camera_store import settings_of
 from stream.cluster.controller import Controller
@@ -28,7 +27,9 @@ from stream.tokens import make_token
 
 NAMESPACE = "syncvis-online"
 HEAD = "node:__internal_head__"
-"""A resource that Ray gives the head."""
+"""A resource that Ray gives the head: the controller lives and dies with the control store, whose fate is its own, and
+not with a worker: with both would be gone what is known of its cameras' tracks.
+"""
 REACH_S = 3.0
 STARTED_WITHIN_S = 90.0
 ANSWERED_WITHIN_S = 5.0
@@ -114,7 +115,7 @@ async def start(config: ServeConfig) -> Spec:
         lifetime="detached",
         num_cpus=0,
         max_restarts=-1,
-        scheduling_strategy=await asyncio.to_thread(_beside_the_control_store),
+        resources={HEAD: 0.001},
     )
     controller = actor.remote(Spec(config, make_token()))
     spec: Spec = await answer_of(controller.join.remote())
@@ -124,14 +125,6 @@ async def start(config: ServeConfig) -> Spec:
     )
     await _until_worker(RayControl())
     return spec
-
-
-def _beside_the_control_store() -> NodeAffinitySchedulingStrategy | str:
-    """On the head, which has no cameras or is one fate anyway: a node that dies does not take along both a camera and
-    what is known of it. Elsewhere where there is no head.
-    """
-    heads = [node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD in node["Resources"]]
-    return NodeAffinitySchedulingStrategy(heads[0], soft=True) if heads else "DEFAULT"
 
 
 async def _until_worker(control: RayControl) -> None:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -166,6 +167,31 @@ class Trials:
             f"controller killed (kill -9), back after {back_s:.1f} s",
             *(len(moved), None, kept, ids, self.watch.wrong()),
         )
+
+    async def add_ten(self) -> Row:
+        """Ten cameras are added in one second, and removed again."""
+        names = [f"new{i}" for i in range(10)]
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        began_s = time.monotonic()
+        async with httpx.AsyncClient(base_url=self.address, headers=headers) as http:
+            for name in names:
+                body = {"name": name, "url": "synthetic:5?size=160x96&fps=1"}
+                (await http.post("/api/cameras", json=body)).raise_for_status()
+            asked_s = time.monotonic() - began_s
+            await self.watch.until(lambda: all(name in self.watch.results for name in names))
+            first_s = max(self.watch.results[name][0].at_s for name in names) - began_s
+            for name in names:
+                (await http.delete(f"/api/cameras/{name}")).raise_for_status()
+        return Row(f"ten cameras added in {asked_s:.2f} s", 10, first_s, 0, 0, self.watch.wrong())
+
+    async def kill_gateway(self, pid: int) -> Row:
+        """Another gateway's process ends at once."""
+        os.kill(pid, signal.SIGKILL)
+        killed_s = time.monotonic()
+        await self.watch.until(lambda: all(self.watch.newest(c).at_s > killed_s + 3.0 for c in self.cameras))
+        came = [[r.at_s for r in self.watch.after(camera, killed_s - 1.0)] for camera in self.cameras]
+        pause_s = max(b - a for times in came for a, b in pairwise(times))
+        return Row("another gateway killed: longest pause", 0, pause_s, 0, 0, self.watch.wrong())
 
 
 ADMIN = "0123456789abcdef-admin"

@@ -22,13 +22,13 @@ pytestmark = pytest.mark.integration
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves the pipes of the nodes that it starts
 async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: RtspServer) -> None:
-    url = rtsp_server.serve_clip(index_frames(50), fps=5, gop=5)
+    # A still picture: an untrained model's ids would change by themselves with what is on it.
+    url = rtsp_server.serve_clip(index_frames(1) * 25, fps=5, gop=5)
     config = write_config(
         tmp_path,
         {"door": url, "yard": url},
         server={"port": 0, "admin_tokens": [ADMIN]},
         tracker={"duplicate_iou": 1.0, "min_area": 1},
-        pipeline={"on_cut": "keep"},  # where the clip begins again
     )
     with RayCluster(nodes=2) as cluster, ServeProcess(config, "--cluster", cluster.address) as gateway:
         async with watching(gateway.address) as watch:
