@@ -63,7 +63,8 @@ async def measured(folder: Path, server: RtspServer, cameras: int, model: str) -
             trials = Trials(cluster, gateway.address, watch, frozenset(names))
             rows = []
             for trial in (
-                *(lambda: trials.kill_gateway(other.pid), trials.add_ten, trials.kill_controller),
+                *(trials.nothing, lambda: trials.kill_gateway(other.pid), trials.add_ten),
+                trials.kill_controller,
                 *(trials.kill_worker, trials.stop_worker, trials.kill_node),
             ):
                 await trials.until_well(workers=2)

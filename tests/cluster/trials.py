@@ -9,14 +9,14 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import httpx
 
-from tests.cluster.watch import Watch
+from tests.cluster.watch import Result, Watch
 from tests.support.ray_cluster import RayCluster
 
 STEADY_S = 1.5
@@ -27,9 +27,9 @@ WELL_WITHIN_S = 90.0
 
 @dataclass(frozen=True)
 class Row:
-    """`away_s`: from the last result of the camera's worker to the first of the next one, of the slowest camera; None
-    where no camera should notice. `kept`, `ids`: how many of the ids seen just before were seen again within 2 s, of
-    how many. `wrong`: results there twice or out of order.
+    """`away_s`: from the last result of the camera's worker to the first of the next one, of the slowest camera; where
+    none should move, the longest pause; None where nothing was done. `kept`, `ids`: how many of the ids seen just
+    before were seen again within 2 s, of how many. `wrong`: results there twice or out of order.
     """
 
     name: str
@@ -99,9 +99,7 @@ class Trials:
         await self.watch.until(lambda: all(self.watch.newest(camera).at_s > until_s for camera in met))
         kept = ids = 0
         for camera in met:
-            again = frozenset().union(
-                *(r.ids for r in self.watch.after(camera, began_s, before[camera].epoch))
-            )
+            again = seen(self.watch.after(camera, began_s, before[camera].epoch), first[camera].at_s + 2.0)
             kept, ids = kept + len(before[camera].ids & again), ids + len(before[camera].ids)
         away_s = max(first[camera].at_s - last[camera] for camera in met)
         return Row(name, len(met), away_s, kept, ids, self.watch.wrong())
@@ -161,12 +159,30 @@ class Trials:
             lambda: all(self.watch.newest(camera).at_s > until_s for camera in self.cameras)
         )
         moved = [each for each, result in before.items() if self.watch.newest(each).epoch != result.epoch]
-        kept = sum(len(r.ids & self.watch.newest(each).ids) for each, r in before.items())
+        kept, away_s = 0, 0.0
+        for camera, result in before.items():
+            came = self.watch.after(camera, began_s, result.epoch if camera in moved else 0)
+            kept += len(result.ids & seen(came, came[0].at_s + 2.0))
+            times = [each.at_s for each in self.watch.after(camera, result.at_s - 1.0)]
+            away_s = max(away_s, *(b - a for a, b in pairwise(times)))
         ids = sum(len(r.ids) for r in before.values())
         return Row(
             f"controller killed (kill -9), back after {back_s:.1f} s",
-            *(len(moved), None, kept, ids, self.watch.wrong()),
+            *(len(moved), away_s, kept, ids, self.watch.wrong()),
         )
+
+    async def nothing(self, seconds: float = 4.0) -> Row:
+        """What to compare with: so many of the ids are seen again after so long when nothing happens."""
+        began_s = time.monotonic()
+        before = {camera: self.watch.newest(camera) for camera in self.cameras}
+        until_s = began_s + seconds + 2.0
+        await self.watch.until(lambda: all(self.watch.newest(c).at_s > until_s for c in self.cameras))
+        kept = sum(
+            len(result.ids & seen(self.watch.after(camera, began_s + seconds), until_s))
+            for camera, result in before.items()
+        )
+        ids = sum(len(result.ids) for result in before.values())
+        return Row(f"nothing, looked at again {seconds:g} s later", 0, None, kept, ids, self.watch.wrong())
 
     async def add_ten(self) -> Row:
         """Ten cameras are added in one second, and removed again."""
@@ -195,6 +211,11 @@ class Trials:
 
 
 ADMIN = "0123456789abcdef-admin"
+
+
+def seen(results: Iterable[Result], until_s: float) -> frozenset[int]:
+    """All ids on results up to a time."""
+    return frozenset().union(*(result.ids for result in results if result.at_s <= until_s))
 
 
 def fullest(state: dict[str, Any]) -> dict[str, Any]:
