@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from stream.engine import BatchEngine, Engine, ResumableEngine
-from stream.errors import ConfigError, SyncVISError
+from stream.errors import ConfigError, DataError, SyncVISError
 from stream.turns import Asked, Turns
 from stream.types import EngineAnswer, Window
 
@@ -127,8 +127,11 @@ class Scheduler:
         taken: list[bytes | None] = []
 
         def take() -> None:
-            if isinstance(self.engine, ResumableEngine):
-                taken.append(self.engine.snapshot(camera))
+            try:
+                if isinstance(self.engine, ResumableEngine):
+                    taken.append(self.engine.snapshot(camera))
+            except Exception as error:  # whatever the model's library raises: the thread must outlive it
+                _log.error("no snapshot (camera %s): %s", camera, _one_line(error))
 
         await self._between_turns(take)
         return taken[0] if taken else None
@@ -146,6 +149,8 @@ class Scheduler:
                 self.engine.restore(camera, data, first_id)
             except SyncVISError as error:
                 failed.append(error)
+            except Exception as error:  # as above
+                failed.append(DataError(f"tracker state: {_one_line(error)}"))
 
         await self._between_turns(restore)
         if failed:

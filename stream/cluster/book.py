@@ -136,7 +136,7 @@ class Book:
         self._workers[worker].draining = True
 
     def report(self, report: Report, now_s: float) -> None:
-        """A worker says how it is: what it has is its own for a while longer."""
+        """A worker says how it is: what it has is its own for a while longer. Raises OSError, and that holds."""
         worker = self._workers.get(report.worker)
         if report.worker in self._dead:  # it was on its way
             return
@@ -144,11 +144,12 @@ class Book:
             self._workers[report.worker] = _Worker(report, now_s, now_s)
         else:
             worker.report, worker.seen_s = report, now_s
-        for camera, held in report.holding.items():
-            self._heard(report.worker, camera, held, now_s)
+        # First of all: whatever cannot be written down below, orders that answer this report renew them there.
         for lease in self._cameras.leases.values():
             if lease.worker == report.worker and not self._over(lease, now_s):
                 lease.until_s = now_s + MARGIN * self.lease_s
+        for camera, held in report.holding.items():
+            self._heard(report.worker, camera, held, now_s)
         for camera, released in report.released.items():
             self._let_go(report.worker, camera, released)
 
@@ -287,15 +288,14 @@ class Book:
     def _grant(self, camera: str, worker: str, now_s: float) -> None:
         record = self._cameras.records[camera]
         known = self._cameras.known.get(camera)
-        first_id = record.id_bound
-        if known is not None:
+        if known is None:
+            first_id, data = record.id_bound, None
+        else:
             first_id = known.snapshot.next_id + (0 if known.exact else SKIPPED_IDS)
-            known.exact = False
-            known.snapshot = replace(known.snapshot, next_id=first_id)
+            data = known.snapshot.data
         bound = max(record.id_bound, first_id + BLOCK)
         self._write(camera, replace(record, epoch=record.epoch + 1, id_bound=bound))
-        if known is None:
-            self._cameras.known[camera] = _Known(Snapshot(first_id))
+        self._cameras.known[camera] = _Known(Snapshot(first_id, data))
         until_s = now_s + MARGIN * self.lease_s
         self._cameras.leases[camera] = _Lease(worker, record.epoch + 1, until_s, now_s)
         self._counts.version += 1
@@ -304,11 +304,8 @@ class Book:
         lease, known = self._cameras.leases[camera], self._cameras.known.get(camera)
         if not anew or known is None:
             return Assignment(camera, lease.epoch, record.revision, settings, record.trusted)
-        snapshot = known.snapshot
-        return Assignment(
-            *(camera, lease.epoch, record.revision, settings, record.trusted),
-            *(snapshot.next_id, snapshot.data),
-        )
+        first_id, data = known.snapshot.next_id, known.snapshot.data
+        return Assignment(camera, lease.epoch, record.revision, settings, record.trusted, first_id, data)
 
     def _demand_wps(self, camera: str) -> float:
         return self._cameras.demand_wps.get(camera, ASSUMED_DEMAND_WPS)

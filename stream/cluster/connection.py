@@ -117,12 +117,16 @@ async def start(config: ServeConfig) -> Spec:
         max_restarts=-1,
         resources={HEAD: 0.001},
     )
-    controller = actor.remote(Spec(config, make_token()))
-    spec: Spec = await answer_of(controller.join.remote())
-    spec.check(config)
-    await answer_of(
-        controller.ensure.remote({name: settings_of(each) for name, each in config.cameras.items()})
-    )
+    cameras = {name: settings_of(each) for name, each in config.cameras.items()}
+    try:
+        async with asyncio.timeout(STARTED_WITHIN_S):
+            controller = actor.remote(Spec(config, make_token()))
+            spec: Spec = await answer_of(controller.join.remote())
+            spec.check(config)
+            await answer_of(controller.ensure.remote(cameras))
+    except (RayError, TimeoutError) as error:
+        reason = str(error).strip().rpartition("\n")[2] or f"no answer within {STARTED_WITHIN_S:g} s"
+        raise ConfigError(f"the cluster's controller does not start: {reason}") from None
     await _until_worker(RayControl())
     return spec
 
@@ -130,16 +134,18 @@ async def start(config: ServeConfig) -> Spec:
 async def _until_worker(control: RayControl) -> None:
     """Wait for the first worker, or for why there is none."""
     until_s = time.monotonic() + STARTED_WITHIN_S
-    while True:
-        table = await control.table(-2, 0.2)
+    while time.monotonic() < until_s:
+        try:
+            table = await control.table(-2, 0.2)
+        except AwayError:  # it is started again
+            table = Table(-1, {})
         if table.workers:
             return
         if table.problems:
             kind = ModelError if any("ModelError" in problem for problem in table.problems) else ConfigError
             raise kind(f"the cluster has no worker: {'; '.join(table.problems)}")
-        if time.monotonic() > until_s:
-            raise ConfigError(f"the cluster has no worker after {STARTED_WITHIN_S:g} s")
         await asyncio.sleep(0.2)
+    raise ConfigError(f"the cluster has no worker after {STARTED_WITHIN_S:g} s")
 
 
 def stop() -> int:

@@ -47,8 +47,12 @@ class Controller:
     async def beat(self, report: Report) -> Orders:
         """A worker's report, and what it is to do."""
         self._begin()
-        self._book.report(report, time.monotonic())
-        self._book.tick(time.monotonic())
+        self._crew.well(report.worker)
+        try:
+            self._book.report(report, time.monotonic())
+            self._book.tick(time.monotonic())
+        except OSError as error:  # of the control store, for a while: what runs goes on
+            _log.error("%s", error)
         held = {name: each.epoch for name, each in report.holding.items()}
         try:
             async with asyncio.timeout(HOLD_S), self._changed:

@@ -24,8 +24,8 @@ from stream.config import ClusterConfig
 _log = logging.getLogger(__name__)
 
 PREFIX = "worker"
-WAITS_S = 20.0
-"""A worker that has not begun after so long lacks what it asks for."""
+WAITS_S = 60.0
+"""A worker whose process has not begun after so long is said to be late: most likely others use what it asks for."""
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0
 _NODE_DIGITS = 12
 
@@ -61,6 +61,12 @@ class Crew:
             has = ", ".join(_resources(node) for node in self._nodes.values())
             problems += (f"no node has {asked} for a worker (the nodes have {has})",)
         return problems
+
+    def well(self, worker: str) -> None:
+        """A worker has reported: what was wrong before it is over."""
+        for slot in self._slots.values():
+            if slot.name == worker:
+                slot.problem = ""
 
     async def reconcile(self) -> None:
         """Have workers where there is room, and forget those of nodes that are gone."""
@@ -104,11 +110,13 @@ class Crew:
         """See a worker to its end."""
         late = asyncio.get_running_loop().call_later(WAITS_S, self._say_late, slot)
         began_s = time.monotonic()
+        sign = asyncio.create_task(_first_sign(worker, late), name="first sign")
         try:
-            asyncio.get_running_loop().create_task(_first_sign(worker, late))
             problem = await self._until_end(slot.name, worker)
         finally:
             late.cancel()
+            sign.cancel()
+            await asyncio.wait([sign])
         slot.problem, slot.task = problem, None
         slot.failures = 1 if time.monotonic() - began_s > LAST_PAUSE_S else slot.failures + 1
         slot.again_at_s = time.monotonic() + min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** (slot.failures - 1))
@@ -121,9 +129,10 @@ class Crew:
                 await answer_of(worker.run.remote())
             except ActorUnavailableError:
                 await asyncio.sleep(0.2)
-            except ActorDiedError:
+            except ActorDiedError as error:
                 await self._tell_death(name)
-                return ""
+                text = str(error).strip()
+                return f"worker {name}: {text.splitlines()[-1]}" if "creation task" in text else ""
             except RayError as error:
                 ray.kill(worker)
                 self._on_death(name)
@@ -138,7 +147,9 @@ class Crew:
             self._on_death(name)
 
     def _say_late(self, slot: _Slot) -> None:
-        slot.problem = f"worker {slot.name}: has not begun after {WAITS_S:g} s: others use what it asks for"
+        slot.problem = (
+            f"worker {slot.name}: has not begun after {WAITS_S:g} s: others may use what it asks for"
+        )
 
 
 async def _first_sign(worker: Any, late: asyncio.TimerHandle) -> None:

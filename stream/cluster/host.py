@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from stream.app import Service
+from stream.app import WAITING, Service
 from stream.camera_config import CameraConfig
 from stream.camera_hosts import CameraHosts
 from stream.cluster.messages import Assignment, Held, Orders, Released, Report, Snapshot
 from stream.cluster.meter import Counts, Meter
 from stream.errors import DataError, SyncVISError
 from stream.identities import IdLedger
+from stream.sources import mask_text
 from stream.tenure import Tenure, boot_time_s
 
 _log = logging.getLogger(__name__)
@@ -103,10 +104,14 @@ class Host:
         """Let the service have the cameras that it is to have now. Several calls follow one another."""
         async with self._busy:
             for name, camera in tuple(self._cameras.items()):
-                if not camera.tenure.holds:
-                    await self._let_go(name, camera)
-                elif camera.applied != camera.wanted.revision:
-                    await self._apply(name, camera)
+                try:
+                    if not camera.tenure.holds:
+                        await self._let_go(name, camera)
+                    elif camera.applied != camera.wanted.revision:
+                        await self._apply(name, camera)
+                except Exception as error:  # a defect in one camera's path must not end its siblings
+                    camera.error = mask_text(f"{type(error).__name__}: {error}".splitlines()[0])
+                    _log.exception("camera %s", name)
 
     def _begin(self, assignment: Assignment, until_s: float) -> None:
         name, camera = assignment.camera, self._cameras.get(assignment.camera)
@@ -114,6 +119,8 @@ class Host:
             camera.wanted = assignment
         elif camera is None and assignment.epoch > self._ended.get(name, 0):
             self._cameras[name] = _Camera(assignment, Tenure(assignment.epoch, until_s, self._now_s))
+        elif camera is None:  # that it was let go of has not been heard
+            self._released[name] = Released(assignment.epoch, Snapshot(self._ledger.first(name)))
         # Else the one before has to be let go of first: it is told again with the next orders.
 
     async def _apply(self, name: str, camera: _Camera) -> None:
@@ -127,14 +134,12 @@ class Host:
                 await self._restore(name, wanted)
                 self._service.cameras.add(name, settings, admission, camera.tenure)
             camera.error = None
-        except (SyncVISError, ValidationError) as error:
-            text = (
-                "its settings are not as this version wants them"
-                if isinstance(error, ValueError)
-                else str(error)
-            )
-            camera.error = text
-            _log.error("camera %s: %s", name, text)
+        except ValidationError:
+            camera.error = "its settings are not as this version wants them"
+        except SyncVISError as error:
+            camera.error = mask_text(str(error))
+        if camera.error is not None:
+            _log.error("camera %s: %s", name, camera.error)
         camera.applied = wanted.revision
 
     async def _restore(self, name: str, wanted: Assignment) -> None:
@@ -157,7 +162,8 @@ class Host:
 
     def _held(self, name: str, camera: _Camera, snapshot: Snapshot | None) -> Held:
         running = self._service.cameras.get(name)
-        up = running is not None and running.status().up
+        status = None if running is None else running.status()
+        up = status is not None and (status.up or status.state == WAITING)
         demand_wps = self._meter.demand_wps(name)
         return Held(camera.tenure.epoch, camera.wanted.revision, demand_wps, up, snapshot, camera.error)
 

@@ -40,8 +40,8 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A camera that a worker runs. `demand_wps`: windows a second that it asks for; None: not measured yet.
-    `error`: why it does not run as ordered, in one line.
+    """A camera that a worker runs. `demand_wps`: windows a second that it asks for; None: not measured yet. `up`: it
+    delivers pictures, or waits for somebody to publish it. `error`: why it does not run as ordered, in one line.
     """
 
     epoch: int
@@ -95,7 +95,7 @@ class Owner:
     address: str
     epoch: int
     up: bool = False
-    """Whether it delivers pictures."""
+    """See `Held`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import ActorDiedError
 from ray.util import get_node_ip_address
 
 from stream.cluster.messages import Orders, Report
@@ -44,6 +45,8 @@ class Worker:
     def __init__(self, spec: Spec, name: str) -> None:
         self._spec, self._name = spec, name
         self._running: asyncio.Future[None] | None = None
+        self._controller: Any = None
+        self._alone = False
 
     async def run(self) -> None:
         """Work until the process ends. Raises WorkerError. Called again, it is the same work."""
@@ -122,15 +125,21 @@ class Worker:
 
     async def _orders(self, report: Report) -> Orders | None:
         try:
-            controller = ray.get_actor(CONTROLLER)
             async with asyncio.timeout(self._spec.config.cluster.lease_s):
-                orders: Orders = await answer_of(controller.beat.remote(report))
-                return orders
+                if self._controller is None:  # where the control store is away, this blocks
+                    self._controller = await asyncio.to_thread(ray.get_actor, CONTROLLER)
+                orders: Orders = await answer_of(self._controller.beat.remote(report))
         except Exception as error:  # ValueError, several of Ray's, TimeoutError: it is tried again
-            _log.warning(
-                "the controller does not answer: %s", str(error).splitlines()[0] if str(error) else "in time"
-            )
+            if isinstance(error, ActorDiedError):
+                self._controller = None
+            if not self._alone:
+                _log.warning(
+                    "the controller does not answer: %s", str(error).partition("\n")[0] or "not in time"
+                )
+            self._alone = True
             return None
+        self._alone = False
+        return orders
 
 
 async def answer_of(reference: Any) -> Any:

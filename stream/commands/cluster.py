@@ -26,7 +26,8 @@ def serve_on_cluster(config: ServeConfig, address: str | None, *, stop: bool) ->
         raise ConfigError("--stop-cluster: which one? --cluster ADDRESS says so")
     set_up_logging(config.log.level, config.log.format)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request
-    check_server(config.server)
+    if not stop:
+        check_server(config.server)
     try:
         import httpx  # noqa: F401
         import ray

@@ -56,9 +56,7 @@ class Trials:
             return answer
 
     async def until_well(self, workers: int) -> dict[str, Any]:
-        """Wait until so many workers are there, none of them without cameras for lack of time to move, and all cameras
-        have sent results for a while.
-        """
+        """Wait until so many workers are there, and all cameras have sent results for a while."""
         async with asyncio.timeout(WELL_WITHIN_S):
             while len((state := await self.state())["workers"]) < workers or state["controller_away"]:  # noqa: ASYNC110  # polled, as from outside
                 await asyncio.sleep(0.1)

@@ -43,14 +43,29 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
         assert [row.wrong for row in rows] == [0] * len(rows)
         for row in rows:
             assert row.kept == row.ids >= 1, row
-        ended, _ = gateway.end()
-        assert ended == 0
-        stopped = await asyncio.to_thread(
-            subprocess.run,
-            [*COMMAND, "serve", str(config), "--cluster", cluster.address, "--stop-cluster"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
+        assert gateway.end()[0] == 0
+        other = write_config(folder_of(tmp_path, "other"), {"door": url}, pipeline={"stride": 2})
+        assert "was started with another model, pipeline" in await said(other, cluster.address)
+        assert "stopped: " in await said(config, cluster.address, "--stop-cluster")
+        large = write_config(folder_of(tmp_path, "large"), {"door": url}, cluster={"worker_cpus": 64})
+        assert "no node has 64 CPU for a worker" in await said(large, cluster.address)
+        assert "stopped: 1 " in await said(config, cluster.address, "--stop-cluster")
+        without = write_config(
+            folder_of(tmp_path, "without"), {"door": url}, model={"name": "/no/such.safetensors"}
         )
-        assert "stopped: " in stopped.stdout, stopped.stderr
+        assert "/no/such.safetensors" in await said(without, cluster.address)
+
+
+def folder_of(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir()
+    return folder
+
+
+async def said(config: Path, address: str, *arguments: str) -> str:
+    """All that the command said until it ended."""
+    command = [*COMMAND, "serve", str(config), "--cluster", address, *arguments]
+    ended = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=False, timeout=100
+    )
+    return f"{ended.stdout}{ended.stderr}"

@@ -50,6 +50,7 @@ def create_gateway(config: ServeConfig, spec: Spec, control: Control, options: S
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await directory.look()  # or who asks at once would be told that there is no such camera
         watching = asyncio.create_task(directory.run(), name="directory")
         yield
         app.state.closing = True

@@ -63,16 +63,21 @@ class Directory:
     async def run(self) -> None:
         """Keep the table new, for ever."""
         while True:
-            try:
-                table = await self._control.table(self.table.version, WAIT_S)
-            except AwayError as error:
-                if not self.away:
-                    _log.warning("the controller does not answer; all goes on as it was: %s", error)
-                self.away = True
+            if not await self.look(WAIT_S):
                 await asyncio.sleep(RETRY_S)
-                continue
-            self.away = False
-            await self._take(table)
+
+    async def look(self, wait_s: float = 0.0) -> bool:
+        """Ask for the table, to be answered when it has changed or after so long; whether there was an answer."""
+        try:
+            table = await self._control.table(self.table.version, wait_s)
+        except Exception as error:  # AwayError, or what else a library raises: nobody else would ask again
+            if not self.away:
+                _log.warning("the controller does not answer; all goes on as it was: %s", error)
+            self.away = True
+            return False
+        self.away = False
+        await self._take(table)
+        return True
 
     def owner(self, camera: str) -> Owner | None:
         """Who has a camera. Raises KeyError when there is no such camera."""

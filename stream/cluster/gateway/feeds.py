@@ -114,7 +114,12 @@ class ClusterFeed:
         url = f"{address}?{self._query}" if self._query else address
         try:
             async with connect(
-                url, additional_headers=self._headers, max_size=_MAX_BYTES, close_timeout=0.1, open_timeout=2
+                url,
+                additional_headers=self._headers,
+                max_size=_MAX_BYTES,
+                open_timeout=2,
+                close_timeout=0.1,
+                proxy=None,
             ) as socket:
                 async for text in socket:
                     self._take(camera, str(text), passing)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from urllib.parse import quote
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
@@ -23,13 +24,15 @@ async def relay(websocket: WebSocket, owner: Owner | None, secret: str) -> None:
     if owner is None:
         await websocket.send_denial_response(JSONResponse({"detail": "nobody has this camera now"}, 503))
         return
+    path = quote(websocket.url.path, safe="/")
     query = f"?{websocket.url.query}" if websocket.url.query else ""
-    url = f"ws{owner.address.removeprefix('http')}{websocket.url.path}{query}"
+    url = f"ws{owner.address.removeprefix('http')}{path}{query}"
     try:
         async with connect(
             url,
             additional_headers={"Authorization": f"Bearer {secret}"},
             max_size=_MAX_BYTES,
+            proxy=None,
             open_timeout=2,
             close_timeout=0.1,
         ) as worker:

@@ -207,7 +207,6 @@ def camera_routes(gate: Gate) -> APIRouter:
 
     @router.get("/{camera}", summary="One camera")
     @router.get("/{camera}/snapshot.jpg", summary="The newest picture, with its overlay")
-    @router.get("/{camera}/pictures", summary="See a single machine's")
     @router.get("/{camera}/zones", summary="Its zones and lines, and what was counted")
     async def forwarded(request: Request, camera: str) -> Response:
         return await gate.forwarder.forward(request, camera)

@@ -90,6 +90,16 @@ class LocalCluster:
             await self.beat()
             await asyncio.sleep(0.02)
 
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Beat again and again while inside."""
+        task = asyncio.create_task(self.beat_until(lambda: False), name="beat")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     def owner(self, camera: str) -> LocalWorker | None:
         """Which worker has a camera, by the book."""
         owner = self.book.table().cameras.get(camera)

@@ -93,6 +93,11 @@ async def test_cameras_of_all_workers_are_answered_as_on_one_machine() -> None:
         assert {frame["camera"]: frame["epoch"] for frame in frames} == {"door": 1, "yard": 1}
         (only,) = (await cluster.http.get("/api/tracks", params={"camera": "yard"})).json()
         assert only["camera"] == "yard"
+        born: set[tuple[str, int]] = set()
+        while born != {("door", 1), ("yard", 1)}:
+            events = (await cluster.http.get("/api/events", params={"event": "born"})).json()
+            born |= {(event["camera"], event["epoch"]) for event in events}
+        assert (await cluster.http.get("/api/cameras/door/zones")).json()["zones"] == []
         found = (await cluster.http.get("/api/cluster/targets")).json()
         assert {t for each in found for t in each["targets"]} == {
             worker.address.removeprefix("http://") for worker in cluster.workers.values()
@@ -123,11 +128,10 @@ async def test_a_reader_stays_when_its_camera_moves_and_ids_go_on() -> None:
             before = await next_frames(socket, 3)
             cluster.book.drain(leaving.name)
             await cluster.beat_until(lambda: cluster.owner("door") not in (None, leaving))
-            moving = asyncio.create_task(cluster.beat_until(lambda: False))
             frames = before
-            while frames[-1].epoch != 2 or sum(f.epoch == 2 for f in frames) < 3:
-                frames += await next_frames(socket, 1)
-            moving.cancel()
+            async with cluster.beating():
+                while frames[-1].epoch != 2 or sum(f.epoch == 2 for f in frames) < 3:
+                    frames += await next_frames(socket, 1)
         order = [(frame.epoch, frame.seq) for frame in frames]
         assert order == sorted(set(order))
         ids = [{track.id for track in frame.tracks} for frame in frames]
@@ -154,11 +158,10 @@ async def test_a_worker_that_was_cut_off_stops_by_itself_and_is_not_heard() -> N
             published = metrics.get_sample_value("syncvis_frames_published_total", {"camera": "door"})
             cluster.ahead_s += 2 * LEASE_S
             await cluster.beat_until(lambda: cluster.owner("door") not in (None, lost))
-            beating = asyncio.create_task(cluster.beat_until(lambda: False))
             frames: list[WireFrame] = []
-            while not frames or frames[-1].epoch != 2 or not frames[-1].tracks:
-                frames += await next_frames(socket, 1)
-            beating.cancel()
+            async with cluster.beating():
+                while not frames or frames[-1].epoch != 2 or not frames[-1].tracks:
+                    frames += await next_frames(socket, 1)
         assert metrics.get_sample_value("syncvis_frames_published_total", {"camera": "door"}) == published
         assert {track.id for track in before.tracks} <= {track.id for track in frames[-1].tracks}
         lost.silent = False
