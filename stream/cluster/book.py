@@ -211,7 +211,9 @@ class Book:
             return None
         report = self._workers[lease.worker].report
         held = report.holding.get(camera)
-        return Owner(lease.worker, report.address, lease.epoch, held is not None and held.up)
+        known = self._cameras.known.get(camera)
+        can_go_on = known is not None and known.snapshot.data is not None
+        return Owner(lease.worker, report.address, lease.epoch, held is not None and held.up, can_go_on)
 
     def _state(self, worker: _Worker) -> WorkerState:
         report = worker.report

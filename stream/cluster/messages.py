@@ -96,6 +96,8 @@ class Owner:
     epoch: int
     up: bool = False
     """See `Held`."""
+    can_go_on: bool = False
+    """Whether there is a snapshot of its tracker, with which it would keep its ids elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import httpx
 from tests.cluster.watch import Result, Watch
 from tests.support.ray_cluster import RayCluster
 
-STEADY_S = 1.5
+STEADY_S = 1.0
 """So long all cameras send results before anything is done."""
 STOPPED_S = 6.0
 WELL_WITHIN_S = 90.0
@@ -56,9 +56,9 @@ class Trials:
             return answer
 
     async def until_well(self, workers: int) -> dict[str, Any]:
-        """Wait until so many workers are there, and all cameras have sent results for a while."""
+        """Wait until so many workers are there, all cameras are known, and have sent results for a while."""
         async with asyncio.timeout(WELL_WITHIN_S):
-            while len((state := await self.state())["workers"]) < workers or state["controller_away"]:  # noqa: ASYNC110  # polled, as from outside
+            while not is_well(await self.state(), workers):  # noqa: ASYNC110  # polled, as from outside
                 await asyncio.sleep(0.1)
             began_s = time.monotonic()
             await self.watch.until(
@@ -209,6 +209,13 @@ class Trials:
 
 
 ADMIN = "0123456789abcdef-admin"
+
+
+def is_well(state: dict[str, Any], workers: int) -> bool:
+    """Whether so many workers are there, and every camera is on one and could go on at another."""
+    owners = state["cameras"].values()
+    there = len(state["workers"]) >= workers and not state["controller_away"]
+    return there and all(owner and owner["can_go_on"] for owner in owners)
 
 
 def seen(results: Iterable[Result], until_s: float) -> frozenset[int]:

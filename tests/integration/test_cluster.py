@@ -34,7 +34,7 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
         async with watching(gateway.address) as watch:
             trials = Trials(cluster, gateway.address, watch, frozenset({"door", "yard"}))
             await trials.until_well(workers=2)
-            rows = [await trials.kill_controller(), await trials.kill_worker()]
+            rows = [await trials.kill_worker()]
             await trials.until_well(workers=2)
             rows.append(await trials.stop_worker())
             await trials.until_well(workers=2)
@@ -47,9 +47,6 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
         other = write_config(folder_of(tmp_path, "other"), {"door": url}, pipeline={"stride": 2})
         assert "was started with another model, pipeline" in await said(other, cluster.address)
         assert "stopped: " in await said(config, cluster.address, "--stop-cluster")
-        large = write_config(folder_of(tmp_path, "large"), {"door": url}, cluster={"worker_cpus": 64})
-        assert "no node has 64 CPU for a worker" in await said(large, cluster.address)
-        assert "stopped: 1 " in await said(config, cluster.address, "--stop-cluster")
         without = write_config(
             folder_of(tmp_path, "without"), {"door": url}, model={"name": "/no/such.safetensors"}
         )
