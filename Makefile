@@ -6,7 +6,7 @@ AUDIT := $(VENV)-audit
 CAMERA ?=
 PORT ?= 8080
 
-.PHONY: demo test stress faults soak check audit setup setup-dev system-packages format train clean
+.PHONY: demo test stress faults failover soak check audit setup setup-dev system-packages format train clean
 
 # The camera travels in the environment, not in the recipe: nothing prints its password, no character needs quoting.
 demo: export SYNCVIS_CAMERA := $(value CAMERA)
@@ -34,6 +34,9 @@ stress: setup-dev system-packages ## Long forms: viewers and cameras that come a
 
 faults: setup-dev system-packages ## Every fault of cameras and networks, one after the other: a table (docs/faults.md)
 	$(BIN)/python -m tests.faults
+
+failover: setup-dev system-packages ## Workers, nodes, gateways and the controller of a Ray cluster killed: a table (docs/scale.md)
+	$(BIN)/python -m tests.cluster
 
 soak: setup-dev system-packages ## A day of viewers, cameras and faults in an hour: nothing may stay behind (docs/results.md)
 	mkdir -p artifacts

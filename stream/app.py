@@ -87,6 +87,16 @@ class Service:
             _log.info("engine: %s%s", info, f" ({info.why})" if info.why else "")
             self._metrics.engine.labels(info.engine, info.device, info.precision).set(1)
 
+    async def snapshot(self, camera: str) -> bytes | None:
+        """All that is remembered of a camera's tracks, for another process to go on with; None where nothing is."""
+        return await self._scheduler.snapshot(camera)
+
+    async def restore(self, camera: str, data: bytes, first_id: int = 1) -> None:
+        """Let a camera that is about to be added go on from a snapshot, with new ids from `first_id` on. Raises
+        DataError and ConfigError, and it begins anew.
+        """
+        await self._scheduler.restore(camera, data, first_id)
+
     def subscriber_cut(self, transport: str) -> None:
         """A client that stopped reading was cut; `transport` is "websocket" or "http"."""
         self._metrics.subscribers_cut.labels(transport).inc()

@@ -32,6 +32,7 @@ from stream.sources.admitted import Admission
 from stream.sources.published import Doorway
 from stream.sources.urls import parse_address
 from stream.statistics import AWAY, CameraStatistics
+from stream.tenure import Tenure
 from stream.tracing import Tracing
 from stream.types import TrackedFrame
 from stream.zones import Zones
@@ -62,6 +63,7 @@ class CameraWatcher(Protocol):
 class _Running:
     settings: CameraConfig
     pipeline: CameraPipeline
+    tenure: Tenure | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -117,9 +119,18 @@ class Cameras(Mapping[str, CameraPipeline]):
         check_labels(settings, self._scheduler.engine.labels, f"cameras.{name}")
         parse_address(settings.url)
 
-    def add(self, name: str, settings: CameraConfig, admission: Admission | None = None) -> None:
-        """Set a camera up, and start it if the others run. Raises ConfigError, and nothing has changed."""
-        running = self._made(name, settings, admission)
+    def add(
+        self,
+        name: str,
+        settings: CameraConfig,
+        admission: Admission | None = None,
+        tenure: Tenure | None = None,
+    ) -> None:
+        """Set a camera up, and start it if the others run. `tenure`: in a cluster, for how long it may publish.
+
+        Raises ConfigError, and nothing has changed.
+        """
+        running = self._made(name, settings, admission, tenure)
         self._running[name] = running
         self._start(running)
 
@@ -171,7 +182,9 @@ class Cameras(Mapping[str, CameraPipeline]):
         for running in self._running.values():
             running.pipeline.statistics.remove()
 
-    def _made(self, name: str, settings: CameraConfig, admission: Admission | None) -> _Running:
+    def _made(
+        self, name: str, settings: CameraConfig, admission: Admission | None, tenure: Tenure | None
+    ) -> _Running:
         """A camera that does not run yet; it is in the metrics already."""
         self.check(name, settings)
         published = parse_address(settings.url).kind == "publisher"
@@ -193,6 +206,7 @@ class Cameras(Mapping[str, CameraPipeline]):
                 scene=Scene.of(settings),
                 priority=settings.priority,
                 traces=self._traces,
+                tenure=tenure,
             )
         except SyncVISError:
             statistics.remove()
@@ -200,8 +214,9 @@ class Cameras(Mapping[str, CameraPipeline]):
             raise
         if doorway is not None:
             self.doorways[name] = doorway
-        pipeline.hub.listen(partial(self._tell_events, pipeline, self._track_events(pipeline.scene.zones)))
-        return _Running(settings, pipeline)
+        events = self._track_events(pipeline.scene.zones)
+        pipeline.hub.listen(partial(self._tell_events, pipeline, events, tenure))
+        return _Running(settings, pipeline, tenure)
 
     def _start(self, running: _Running) -> None:
         name = running.pipeline.name
@@ -216,7 +231,7 @@ class Cameras(Mapping[str, CameraPipeline]):
         old = self._running[name]
         await self._stop(old)
         self._forget(old)
-        self._running[name] = new = self._made(name, settings, admission)
+        self._running[name] = new = self._made(name, settings, admission, old.tenure)
         self._start(new)
 
     async def _stop(self, running: _Running) -> None:
@@ -268,8 +283,14 @@ class Cameras(Mapping[str, CameraPipeline]):
         max_lost_s = self._scheduler.engine.max_lost_s
         return TrackEvents(max_lost_s if gone_after_s is None else gone_after_s, resets, zones)
 
-    def _tell_events(self, camera: CameraPipeline, events: TrackEvents, frame: TrackedFrame | None) -> None:
+    def _tell_events(
+        self, camera: CameraPipeline, events: TrackEvents, tenure: Tenure | None, frame: TrackedFrame | None
+    ) -> None:
         for event in events.end() if frame is None else events.of(frame):
+            if tenure is not None:
+                if not tenure.holds:  # it goes on elsewhere: nothing is gone
+                    return
+                event = event.model_copy(update={"epoch": tenure.epoch})
             camera.statistics.happened(event)
             self._events.publish(event)
         camera.statistics.inside(camera.scene.zones.view()[0])

@@ -121,6 +121,24 @@ class TracingConfig(Section):
     timeout_s: Seconds = 10.0
 
 
+class ClusterConfig(Section):
+    """How it runs on a Ray cluster (`serve --cluster`, extra `cluster`, docs/scale.md). On each node are as many
+    workers of `worker_cpus` and `worker_gpus` as it has room for, `workers_per_node` at most; each listens at a port of
+    its own, of `worker_ports` where given. `lease_s`: for so long a worker publishes that hears nothing of the cluster,
+    and so long a camera of a dead node waits. `whep`: who watches is answered for its worker ("proxy"), or sent there
+    ("redirect"), which it then has to reach.
+    """
+
+    worker_cpus: Annotated[float, Field(ge=0.01, le=1024)] = 1.0
+    worker_gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
+    workers_per_node: Annotated[int, Field(ge=1, le=256)] = 1
+    worker_ports: (
+        tuple[Annotated[int, Field(ge=1024, le=65535)], Annotated[int, Field(ge=1024, le=65535)]] | None
+    ) = None
+    lease_s: Annotated[float, Field(ge=1, le=60)] = 3.0
+    whep: Literal["proxy", "redirect"] = "proxy"
+
+
 class LogConfig(Section):
     """What is logged to stderr, and whether as lines of text or as JSON: docs/logs.md."""
 
@@ -147,6 +165,7 @@ class ServeConfig(Section):
     mqtt: MqttConfig | None = None
     log: LogConfig = LogConfig()
     tracing: TracingConfig | None = None
+    cluster: ClusterConfig = ClusterConfig()
     state_dir: Annotated[str, Field(min_length=1)] | None = "auto"
     persist_cameras: bool = False
 

@@ -79,12 +79,35 @@ class NamedEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
+class ResumableEngine(Engine, Protocol):
+    """An engine of which a camera's state can be taken along, to go on in another process."""
+
+    def snapshot(self, camera: str) -> bytes | None:
+        """All that is remembered of a camera's tracks; None where nothing is."""
+        ...
+
+    def restore(self, camera: str, data: bytes, first_id: int = 1) -> None:
+        """Go on with a camera from what `snapshot` gave; new tracks get ids from `first_id` on, or above those that it
+        has given. Raises DataError, and nothing has changed.
+        """
+        ...
+
+
+RESUMED_WITHIN_S = 10.0
+"""A camera that goes on elsewhere within so many seconds does so as if no time had passed."""
+
+
 @dataclass
 class _Camera:
-    """What is kept between the windows of one camera: at most Ts frames' features, and the tracker's state."""
+    """What is kept between the windows of one camera: at most Ts frames' features, and the tracker's state.
+
+    `resumed`: the state is a snapshot's, and no window was answered since.
+    """
 
     state: TrackerState
     features: dict[int, FrameFeatures] = field(default_factory=dict)
+    resumed: bool = False
 
 
 class TorchEngine:
@@ -142,20 +165,30 @@ class TorchEngine:
         for window, camera, kept in zip(windows, cameras, features, strict=True):
             times = [frame.captured_at_s for frame in window.frames]
             height, width, _ = window.frames[-1].image.shape
-            state = camera.state
-            if window.after:
-                state = self._tracker.after_break(state, window.policy, times[0])
+            state = self._continued(window, camera)
             requests.append(WindowRequest(list(kept.values()), times, window.answers, state, (height, width)))
         answers = self._tracker.answer_together(requests)
         told = []
         for window, camera, kept, answer in zip(windows, cameras, features, answers, strict=True):
             out_of_slots = answer.state.out_of_slots - camera.state.out_of_slots
-            camera.state, camera.features = answer.state, kept
+            camera.state, camera.features, camera.resumed = answer.state, kept, False
             self._cameras[window.camera] = camera
             self._ledger.given(window.camera, answer.state.next_id)
             frames = _tracked_frames(window, answer.tracks)
             told.append(EngineAnswer(frames, {**stages, **answer.stages_s}, out_of_slots))
         return told
+
+    def _continued(self, window: Window, camera: _Camera) -> TrackerState:
+        """The state that a window goes on from. The time in which a camera moved from one process to another is no time
+        in which its objects were away, unless it is long.
+        """
+        now_s = window.frames[0].captured_at_s
+        if window.after:
+            return self._tracker.after_break(camera.state, window.policy, now_s)
+        away_s = now_s - camera.state.now_s
+        if not camera.resumed or away_s <= 0:
+            return camera.state
+        return self._tracker.after_break(camera.state, "keep" if away_s <= RESUMED_WITHIN_S else "age", now_s)
 
     def _begin(self, name: str) -> _Camera:
         """A camera of which nothing is known but the ids that it was given before."""
@@ -189,6 +222,20 @@ class TorchEngine:
     def forget(self, camera: str) -> None:
         """Drop all state of a camera that was removed, but for which ids it has given."""
         self._cameras.pop(camera, None)
+
+    def snapshot(self, camera: str) -> bytes | None:
+        """See `ResumableEngine`: the tracker's state, without its pictures' features, in safetensors' format."""
+        known = self._cameras.get(camera)
+        return None if known is None else known.state.to_bytes()
+
+    def restore(self, camera: str, data: bytes, first_id: int = 1) -> None:
+        """See `ResumableEngine`."""
+        from syncvis_online.state import TrackerState
+
+        state = TrackerState.from_bytes(data, self._tracker.initial_state())
+        next_id = max(state.next_id, first_id, self._ledger.first(camera))
+        self._ledger.given(camera, next_id)
+        self._cameras[camera] = _Camera(replace(state, next_id=next_id), resumed=True)
 
 
 def _tracked_frames(window: Window, tracks: Sequence[tuple[Track, ...]]) -> tuple[TrackedFrame, ...]:

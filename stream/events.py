@@ -65,6 +65,9 @@ class TrackEvent(BaseModel):
         'of cross: "forward", from the left to the right of the line as seen from its first point to its second'
     )
     dwell_s: float | None = _optional("of leave and dwell: seconds that it was in the zone", ge=0.0)
+    epoch: int | None = _optional(
+        "of the camera's place in a cluster, where it has one: `number` and `seq` begin anew with each", ge=1
+    )
 
 
 def decode_event(text: str | bytes) -> TrackEvent:

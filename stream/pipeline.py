@@ -24,12 +24,16 @@ from stream.scene import Scene
 from stream.scheduler import EngineFailure, Scheduler, Served
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
+from stream.tenure import Tenure
 from stream.tracing import Tracing
 from stream.types import Frame, TrackedFrame, Window
 from stream.window import RollingWindows
 
 ENGINE_ERROR = "engine_error"
 """Cause of a drop: the engine raised on the frame's window."""
+
+NOT_OURS = "not_ours"
+"""Cause of a drop: by now another worker of the cluster may publish the camera."""
 
 Sink = Callable[[TrackedFrame], Awaitable[None]]
 
@@ -64,8 +68,9 @@ class CameraPipeline:
     """Runs one camera: `await pipeline.run()`; `stop()` ends it early.
 
     Every answered frame is published on `hub`; then `sink`, if there is one, is awaited for it: it sees every
-    answered frame in order, and a slow sink slows the tracking down (a live camera then drops frames in its
-    ring, a file waits). Raises ConfigError when the stride does not fit the engine's window.
+    answered frame in order, and a slow sink slows the tracking down (a live camera then drops frames in its ring, a
+    file waits). `tenure`: in a cluster, for how long it may publish. Raises ConfigError when the stride does not
+    fit the engine's window.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class CameraPipeline:
         scene: Scene | None = None,
         priority: int = 0,
         traces: Tracing | None = None,
+        tenure: Tenure | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = statistics.camera
@@ -96,6 +102,7 @@ class CameraPipeline:
         self.scene = scene or Scene()
         """What is made of each answered frame before it is published."""
         self._traces = traces
+        self._tenure = tenure
         self._clock = clock
         self.priority = priority
         """Where there is not time for all cameras, those with a higher one go first."""
@@ -258,6 +265,11 @@ class CameraPipeline:
             tracked = replace(tracked, stages_s={**before_s, **stages_s})
         if self.scene.blur.any:
             tracked = await self._blurred(tracked)
+        if self._tenure is not None:
+            tracked = replace(tracked, epoch=self._tenure.epoch)
+            if not self._tenure.holds:
+                self.statistics.dropped(NOT_OURS)
+                return
         started = time.monotonic()
         published = self.hub.publish(self.scene.tracks.of(tracked))
         self.statistics.stage("publish", time.monotonic() - started)

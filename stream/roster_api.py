@@ -84,9 +84,9 @@ def roster_router(service: Service, roster: Roster, feeds: OverlayFeeds) -> APIR
         openapi_extra=_body(_new_camera_schema()),
     )
     async def add(request: Request, response: Response) -> CameraReport:
-        body = await _object(request)
-        name = _name_of(body)
-        await _done(roster.add(name, _settings_of(body)))
+        body = await body_object(request)
+        name = name_of(body)
+        await _done(roster.add(name, settings_in(body)))
         response.headers["Location"] = f"/api/cameras/{name}"
         return report(name)
 
@@ -97,8 +97,8 @@ def roster_router(service: Service, roster: Roster, feeds: OverlayFeeds) -> APIR
         openapi_extra=_body(_SETTINGS),
     )
     async def change(camera: str, request: Request) -> CameraReport:
-        body = await _object(request)
-        await _done(roster.change(camera, _settings_of(body)))
+        body = await body_object(request)
+        await _done(roster.change(camera, settings_in(body)))
         return report(camera)
 
     @router.delete("/{camera}", status_code=204, summary="Remove a camera", responses=NO_CAMERA)
@@ -130,8 +130,8 @@ async def _done(change: Awaitable[T]) -> T:
         raise HTTPException(code, str(error)) from None
 
 
-async def _object(request: Request) -> dict[str, Any]:
-    """The JSON object in a request's body."""
+async def body_object(request: Request) -> dict[str, Any]:
+    """The JSON object in a request's body. Raises HTTPException."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type != "application/json":
         raise HTTPException(status.HTTP_415_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
@@ -149,7 +149,8 @@ async def _object(request: Request) -> dict[str, Any]:
     return found
 
 
-def _name_of(body: dict[str, Any]) -> str:
+def name_of(body: dict[str, Any]) -> str:
+    """The name, which is taken out of a body. Raises HTTPException."""
     try:
         return _NAME.validate_python(body.pop("name", None), strict=True)
     except ValidationError as error:
@@ -157,7 +158,8 @@ def _name_of(body: dict[str, Any]) -> str:
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, f"name: {problem}") from None
 
 
-def _settings_of(body: dict[str, Any]) -> CameraConfig:
+def settings_in(body: dict[str, Any]) -> CameraConfig:
+    """A body's settings. Raises HTTPException, without a value."""
     try:
         return CameraConfig.model_validate(body)
     except ValidationError as error:

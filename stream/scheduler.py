@@ -19,7 +19,8 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from stream.engine import BatchEngine, Engine
+from stream.engine import BatchEngine, Engine, ResumableEngine
+from stream.errors import ConfigError, DataError, SyncVISError
 from stream.turns import Asked, Turns
 from stream.types import EngineAnswer, Window
 
@@ -120,6 +121,40 @@ class Scheduler:
             self.engine.forget(camera)
 
         await self._between_turns(forget)
+
+    async def snapshot(self, camera: str) -> bytes | None:
+        """All that the engine remembers of a camera's tracks; None where nothing is, or once it is closed."""
+        taken: list[bytes | None] = []
+
+        def take() -> None:
+            try:
+                if isinstance(self.engine, ResumableEngine):
+                    taken.append(self.engine.snapshot(camera))
+            except Exception as error:  # whatever the model's library raises: the thread must outlive it
+                _log.error("no snapshot (camera %s): %s", camera, _one_line(error))
+
+        await self._between_turns(take)
+        return taken[0] if taken else None
+
+    async def restore(self, camera: str, data: bytes, first_id: int = 1) -> None:
+        """Let a camera that has not asked yet go on from a snapshot: see `ResumableEngine`. Raises DataError, and
+        ConfigError for an engine that cannot.
+        """
+        failed: list[SyncVISError] = []
+
+        def restore() -> None:
+            try:
+                if not isinstance(self.engine, ResumableEngine):
+                    raise ConfigError("this engine keeps no state that could be restored")
+                self.engine.restore(camera, data, first_id)
+            except SyncVISError as error:
+                failed.append(error)
+            except Exception as error:  # as above
+                failed.append(DataError(f"tracker state: {_one_line(error)}"))
+
+        await self._between_turns(restore)
+        if failed:
+            raise failed[0]
 
     async def replace(self, engine: Engine) -> None:
         """Let another engine answer from the next turn on; it knows nothing of the cameras yet."""

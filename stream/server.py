@@ -79,7 +79,7 @@ class ServerOptions:
     clients: ClientLimits = field(default_factory=ClientLimits)
 
 
-class _App(FastAPI):
+class GuardedApp(FastAPI):
     """The application, and around all of it, its own errors too, what every client and every answer gets."""
 
     def __init__(self, options: ServerOptions, on_refuse: Callable[[str], None], **settings: Any) -> None:
@@ -145,7 +145,7 @@ def create_app(
         app.state.closing = True
         await outlets.close()
 
-    app = _App(
+    app = GuardedApp(
         options,
         service.request_refused,
         title="SyncVIS Online",
@@ -161,7 +161,7 @@ def create_app(
     app.state.closing = False
     app.state.sessions = outlets.sessions
     app.state.publishers = outlets.publishers
-    _add_middleware(app, options)
+    add_middleware(app, options)
     _add_routes(app, service, options, outlets, roster or Roster(service))
     return app
 
@@ -201,7 +201,7 @@ def _add_routes(
     answer_lost_websockets(app)
 
 
-def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
+def add_middleware(app: FastAPI, options: ServerOptions) -> None:
     """What a request passes that is not refused at once: other sites' pages, the server's own names."""
     if options.origins:
         app.add_middleware(

@@ -78,6 +78,7 @@ class TrackedFrame:
 
     `flags` are words that subscribers may show: "gap" and "resize" on the first frame after such a break, "cut" on the
     first frame of another scene, "stale" while the picture is frozen, "damaged" on one that did not arrive whole.
+    `epoch`: of the camera's place in a cluster; None on a single machine.
     `published_at_s` is Unix time in seconds, set when the hub hands the frame out. `stages_s`: where the time since its
     capture went, as far as it is known (names as in `stream.metrics.STAGES`).
     """
@@ -93,6 +94,7 @@ class TrackedFrame:
     flags: tuple[str, ...] = ()
     published_at_s: float = 0.0
     stages_s: Mapping[str, float] = field(default_factory=dict, compare=False)
+    epoch: int | None = None
 
     @property
     def latency_s(self) -> float:

@@ -102,6 +102,13 @@ class WireFrame(BaseModel):
         description="where the time from capture to here went, milliseconds by stage; left out where it is not known",
         examples=[{"receive": 9.1, "queue": 3.2, "schedule": 0.4, "encode": 21.0, "decode": 8.5}],
     )
+    epoch: int | None = Field(
+        default=None,
+        ge=1,
+        exclude_if=lambda value: value is None,
+        description="of the camera's place in a cluster: it grows whenever the camera goes on elsewhere, where `seq` "
+        "begins anew; left out on a single machine",
+    )
     tracks: tuple[WireTrack, ...]
 
     @classmethod
@@ -121,6 +128,7 @@ class WireFrame(BaseModel):
             flags=frame.flags,
             rtp_timestamp=rtp_timestamp,
             stages_ms={name: round(1000 * s, 2) for name, s in frame.stages_s.items()} or None,
+            epoch=frame.epoch,
             tracks=tuple(WireTrack.of(track) for track in frame.tracks),
         )
 

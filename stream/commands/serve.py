@@ -35,6 +35,14 @@ def add_parser(commands: Subparsers) -> None:
         "serve", help="serve the cameras of a config file", description=__doc__.partition(":")[2].strip()
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a config that ships")
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="serve on the Ray cluster at HOST:PORT, or the one of this machine (auto): docs/scale.md",
+    )
+    parser.add_argument(
+        "--stop-cluster", action="store_true", help="with --cluster: end what runs there, cameras and all"
+    )
     add_server_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -51,6 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     def load() -> ServeConfig:
         return override_server(load_config(path), arguments)
 
+    if arguments.cluster is not None or arguments.stop_cluster:
+        from stream.commands.cluster import serve_on_cluster
+
+        return serve_on_cluster(load(), arguments.cluster, stop=arguments.stop_cluster)
     return serve(load(), load)
 
 

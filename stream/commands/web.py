@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -28,10 +30,17 @@ _log = logging.getLogger(__name__)
 
 
 class WebServer:
-    """`state_dir`: where the key of cookies is kept; None: it ends with the process. Raises ConfigError."""
+    """`state_dir`: where the key of cookies is kept; None: it ends with the process. `on_ready`: told the address once
+    it listens, where not a person is. Raises ConfigError.
+    """
 
-    def __init__(self, config: ServerConfig, state_dir: Path | None) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: ServerConfig,
+        state_dir: Path | None,
+        on_ready: Callable[[str], None] | None = None,
+    ) -> None:
+        self._config, self._on_ready = config, on_ready
         self._stop = asyncio.Event()
         self._app: FastAPI | None = None
         self._tls = None if config.tls is None else tls_context(config.tls)
@@ -51,19 +60,14 @@ class WebServer:
 
         def on_ready(address: str) -> None:
             memory.settle()
+            if self._on_ready is not None:
+                self._on_ready(address)
+                return
             everywhere = "" if is_loopback(config.host) else ", or this machine's name from elsewhere"
             print(f"serving {len(service.cameras)} camera(s): open {address}{everywhere}", flush=True)
 
-        http = HttpOptions(
-            tls=self._tls,
-            proxies=config.proxies,
-            stall_timeout_s=config.stall_timeout_s,
-            on_cut=service.subscriber_cut,
-            request_timeout_s=config.limits.request_timeout_s,
-            connections=Connections(config.limits.connections, ("127.0.0.0/8", "::1", *config.proxies)),
-            on_refuse=service.request_refused,
-        )
-        app = self._app = create_app(service, self._options(), roster)
+        http = http_options(config, self._tls, service.subscriber_cut, service.request_refused)
+        app = self._app = create_app(service, server_options(config, self._cookie_key), roster)
         await run_server(
             app, host=config.host, port=config.port, on_ready=on_ready, options=http, stop=self._stop
         )
@@ -81,26 +85,45 @@ class WebServer:
                 await asyncio.wait_for(hurry.wait(), drain_s)
         self._stop.set()
 
-    def _options(self) -> ServerOptions:
-        config, limits = self._config, self._config.limits
-        here_only = is_loopback(config.host)
-        own_names = ("localhost", "127.0.0.1", "[::1]", config.host) if here_only else None
-        return ServerOptions(
-            frame_stamp=config.frame_stamp,
-            ice=_ice_options(config.webrtc, LOOPBACK if here_only else None),
-            limits=SessionLimits(
-                viewers=config.webrtc.viewers,
-                publishers=config.webrtc.publishers,
-                of_client=limits.sessions,
-            ),
-            origins=config.origins,
-            tokens=config.tokens,
-            publish_tokens=config.publish_tokens,
-            admin_tokens=config.admin_tokens,
-            allowed_hosts=config.allowed_hosts or own_names,
-            cookie_key=self._cookie_key,
-            clients=ClientLimits(limits.requests_per_s, limits.burst, limits.connections),
-        )
+
+def http_options(
+    config: ServerConfig,
+    tls: ssl.SSLContext | None,
+    on_cut: Callable[[str], None] | None = None,
+    on_refuse: Callable[[str], None] | None = None,
+) -> HttpOptions:
+    """How a config says that connections are served."""
+    return HttpOptions(
+        tls=tls,
+        proxies=config.proxies,
+        stall_timeout_s=config.stall_timeout_s,
+        on_cut=on_cut,
+        request_timeout_s=config.limits.request_timeout_s,
+        connections=Connections(config.limits.connections, ("127.0.0.0/8", "::1", *config.proxies)),
+        on_refuse=on_refuse,
+    )
+
+
+def server_options(config: ServerConfig, cookie_key: bytes | None) -> ServerOptions:
+    """What a config says that viewers get."""
+    limits, here_only = config.limits, is_loopback(config.host)
+    own_names = ("localhost", "127.0.0.1", "[::1]", config.host) if here_only else None
+    return ServerOptions(
+        frame_stamp=config.frame_stamp,
+        ice=_ice_options(config.webrtc, LOOPBACK if here_only else None),
+        limits=SessionLimits(
+            viewers=config.webrtc.viewers,
+            publishers=config.webrtc.publishers,
+            of_client=limits.sessions,
+        ),
+        origins=config.origins,
+        tokens=config.tokens,
+        publish_tokens=config.publish_tokens,
+        admin_tokens=config.admin_tokens,
+        allowed_hosts=config.allowed_hosts or own_names,
+        cookie_key=cookie_key,
+        clients=ClientLimits(limits.requests_per_s, limits.burst, limits.connections),
+    )
 
 
 def _ice_options(config: WebRtcConfig, addresses: tuple[str, ...] | None) -> IceOptions:

@@ -183,8 +183,15 @@ async def test_what_is_sent_is_as_the_published_schemas_say(service: Service, ad
             assert sent
             for each in sent:
                 Draft202012Validator(schema).validate(each)
-                # Only to who watches with masks as data; only of events at zones and lines.
-                told = set(schema["properties"]) - {"rtp_timestamp", "zone", "line", "direction", "dwell_s"}
+                # Only to who watches with masks as data; only of events at zones and lines; only on a cluster.
+                told = set(schema["properties"]) - {
+                    "rtp_timestamp",
+                    "zone",
+                    "line",
+                    "direction",
+                    "dwell_s",
+                    "epoch",
+                }
                 assert set(each) == told, "every key is told"
                 assert not Draft202012Validator(schema).is_valid(each | {"version": 2})
         assert (await http.get(f"{address}/api/schema/other.json")).status_code == 404

@@ -1,0 +1,158 @@
+"""A cluster as somebody outside of its actors reaches it: found, started where it is not there, asked, stopped.
+
+Owns what is said where that fails: one line that names what and where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from stream.camera_store import settings_of
+from stream.cluster.controller import Controller
+from stream.cluster.crew import PREFIX
+from stream.cluster.gateway.directory import AwayError
+from stream.cluster.messages import Settings, Table
+from stream.cluster.spec import Spec
+from stream.cluster.worker import CONTROLLER, answer_of
+from stream.config import ServeConfig
+from stream.errors import ConfigError, ModelError
+from stream.tokens import make_token
+
+NAMESPACE = "syncvis-online"
+HEAD = "node:__internal_head__"
+"""A resource that Ray gives the head: the controller lives and dies with the control store, whose fate is its own, and
+not with a worker: with both would be gone what is known of its cameras' tracks.
+"""
+REACH_S = 3.0
+STARTED_WITHIN_S = 90.0
+ANSWERED_WITHIN_S = 5.0
+
+
+def connect(address: str) -> None:
+    """Join the Ray cluster at HOST:PORT, or this machine's ("auto"). Raises ConfigError."""
+    if address != "auto":
+        _check_reachable(address)
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+    except ConnectionError:
+        where = "on this machine" if address == "auto" else f"at {address}"
+        raise ConfigError(
+            f"--cluster: there is no Ray cluster {where}; `ray start --head` starts one"
+        ) from None
+    except RuntimeError as error:
+        if "ersion mismatch" in str(error):
+            said = " ".join(str(error).split())
+            raise ConfigError(
+                f"--cluster {address}: Ray or Python is of another version there: {said}"
+            ) from None
+        raise
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"--cluster: HOST:PORT or auto, not '{address}'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "no answer"
+        raise ConfigError(f"--cluster: there is no Ray cluster at {address} ({reason})") from None
+
+
+class RayControl:
+    """See `Control`: the controller's actor. It is looked up by its name each time: after a failure it is another."""
+
+    async def table(self, version: int, wait_s: float) -> Table:
+        """See `Control`."""
+        table: Table = await self._asked("table", version, wait_s)
+        return table
+
+    async def cameras(self) -> Mapping[str, Settings]:
+        """See `Control`."""
+        cameras: Mapping[str, Settings] = await self._asked("cameras")
+        return cameras
+
+    async def add(self, camera: str, settings: Settings, most: int) -> str:
+        """See `Control`."""
+        return str(await self._asked("add", camera, settings, most))
+
+    async def change(self, camera: str, settings: Settings) -> bool:
+        """See `Control`."""
+        return bool(await self._asked("change", camera, settings))
+
+    async def remove(self, camera: str) -> bool:
+        """See `Control`."""
+        return bool(await self._asked("remove", camera))
+
+    async def drain(self, worker: str) -> bool:
+        """See `Control`."""
+        return bool(await self._asked("drain", worker))
+
+    async def _asked(self, what: str, *arguments: Any) -> Any:
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN_S):
+                controller = await asyncio.to_thread(ray.get_actor, CONTROLLER)
+                return await answer_of(getattr(controller, what).remote(*arguments))
+        except (RayError, ValueError, TimeoutError) as error:
+            raise AwayError(str(error).partition("\n")[0] or "no answer in time") from None
+
+
+async def start(config: ServeConfig) -> Spec:
+    """Have the cluster run this config's workers and cameras; what it runs. Raises ConfigError where it runs another
+    version or another config, or has no room for a worker; ModelError where no worker can load the model.
+    """
+    actor = ray.remote(Controller).options(
+        name=CONTROLLER,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        resources={HEAD: 0.001},
+    )
+    cameras = {name: settings_of(each) for name, each in config.cameras.items()}
+    try:
+        async with asyncio.timeout(STARTED_WITHIN_S):
+            controller = actor.remote(Spec(config, make_token()))
+            spec: Spec = await answer_of(controller.join.remote())
+            spec.check(config)
+            await answer_of(controller.ensure.remote(cameras))
+    except (RayError, TimeoutError) as error:
+        reason = str(error).strip().rpartition("\n")[2] or f"no answer within {STARTED_WITHIN_S:g} s"
+        raise ConfigError(f"the cluster's controller does not start: {reason}") from None
+    await _until_worker(RayControl())
+    return spec
+
+
+async def _until_worker(control: RayControl) -> None:
+    """Wait for the first worker, or for why there is none."""
+    until_s = time.monotonic() + STARTED_WITHIN_S
+    while time.monotonic() < until_s:
+        try:
+            table = await control.table(-2, 0.2)
+        except AwayError:  # it is started again
+            table = Table(-1, {})
+        if table.workers:
+            return
+        if table.problems:
+            kind = ModelError if any("ModelError" in problem for problem in table.problems) else ConfigError
+            raise kind(f"the cluster has no worker: {'; '.join(table.problems)}")
+        await asyncio.sleep(0.2)
+    raise ConfigError(f"the cluster has no worker after {STARTED_WITHIN_S:g} s")
+
+
+def stop() -> int:
+    """End the controller and all workers; how many actors that were. What is stored of cameras stays."""
+    names = [
+        name for name in ray.util.list_named_actors() if name == CONTROLLER or name.startswith(f"{PREFIX}-")
+    ]
+    for name in sorted(names):  # the controller first: it would start workers again
+        ray.kill(ray.get_actor(name))
+    return len(names)

@@ -1,0 +1,145 @@
+"""The controller as a Ray actor: hears the workers, orders them, tells gateways where everything is.
+
+Owns the book and the crew. One, by its name; Ray starts it again wherever it can, and it goes on from what is stored
+and from what workers report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import Any
+
+from stream.cluster.book import Book
+from stream.cluster.crew import Crew
+from stream.cluster.messages import Orders, Report, Settings, Table
+from stream.cluster.spec import Spec
+from stream.cluster.storage import RayStorage
+
+_log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+RECONCILE_S = 1.0
+HOLD_S = 0.5
+"""A report is answered when there is something to do, or after so long."""
+
+
+class Controller:
+    """`spec`: of the cluster, by who started it first."""
+
+    def __init__(self, spec: Spec) -> None:
+        from stream.log import set_up_logging
+
+        set_up_logging(spec.config.log.level, spec.config.log.format)
+        self._spec = spec
+        self._book = Book(RayStorage(), spec.config.cluster.lease_s, time.monotonic())
+        self._crew = Crew(spec, self._died)
+        self._changed = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def join(self) -> Spec:
+        """What this cluster runs."""
+        self._begin()
+        return self._spec
+
+    async def beat(self, report: Report) -> Orders:
+        """A worker's report, and what it is to do."""
+        self._begin()
+        self._crew.well(report.worker)
+        try:
+            self._book.report(report, time.monotonic())
+            self._book.tick(time.monotonic())
+        except OSError as error:  # of the control store, for a while: what runs goes on
+            _log.error("%s", error)
+        held = {name: each.epoch for name, each in report.holding.items()}
+        try:
+            async with asyncio.timeout(HOLD_S), self._changed:
+                await self._changed.wait_for(lambda: self._has_orders(report.worker, held))
+        except TimeoutError:
+            pass
+        if not self._book.knows(report.worker):
+            return Orders(self._book.lease_s, {})
+        return self._book.orders(report.worker)
+
+    async def table(self, version: int, wait_s: float) -> Table:
+        """Where everything is, once that is not as in `version`, or after so long."""
+        self._begin()
+        try:
+            async with asyncio.timeout(wait_s), self._changed:
+                await self._changed.wait_for(lambda: self._book.version != version)
+        except TimeoutError:
+            pass
+        return self._book.table(self._crew.problems, os.getpid())
+
+    async def cameras(self) -> dict[str, Settings]:
+        """Which cameras there are, with their settings."""
+        return self._book.cameras()
+
+    async def add(self, camera: str, settings: Settings, most: int) -> str:
+        """Let there be one more camera, of `most`; "" or why not."""
+        known = self._book.cameras()
+        if camera in known:
+            return "exists"
+        if len(known) >= most:
+            return "too many"
+        self._book.put(camera, settings, trusted=False)
+        return ""
+
+    async def change(self, camera: str, settings: Settings) -> bool:
+        """Give a camera other settings; whether there is one."""
+        if camera not in self._book.cameras():
+            return False
+        self._book.put(camera, settings, trusted=False)
+        return True
+
+    async def ensure(self, cameras: dict[str, Settings]) -> None:
+        """Let there be these cameras, as they are in a config file."""
+        for camera, settings in cameras.items():
+            self._book.put(camera, settings)
+
+    async def remove(self, camera: str) -> bool:
+        """Let there be no such camera; whether there was one."""
+        try:
+            self._book.remove(camera)
+        except KeyError:
+            return False
+        return True
+
+    async def drain(self, worker: str) -> bool:
+        """Let a worker's cameras go elsewhere; whether there is such a worker."""
+        if not self._book.knows(worker):
+            return False
+        self._book.drain(worker)
+        return True
+
+    def _has_orders(self, worker: str, held: dict[str, int]) -> bool:
+        if not self._book.knows(worker):
+            return True
+        orders = self._book.orders(worker)
+        return bool(orders.begin) or orders.hold != held
+
+    def _died(self, worker: str) -> None:
+        self._book.died(worker)
+
+    def _begin(self) -> None:
+        """On the actor's event loop, which its constructor does not have."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._for_ever(self._tick, TICK_S)),
+                asyncio.create_task(self._for_ever(self._crew.reconcile, RECONCILE_S)),
+            ]
+
+    async def _for_ever(self, what: Any, every_s: float) -> None:
+        while True:
+            try:
+                await what()
+            except Exception as error:  # of the control store, for a while: what runs goes on
+                _log.error("%s: %s", type(error).__name__, str(error).splitlines()[0] if str(error) else "")
+            await asyncio.sleep(every_s)
+
+    async def _tick(self) -> None:
+        self._book.tick(time.monotonic())
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,172 @@
+"""The workers on the nodes of a cluster: on each as many as it has room for, started again when they end.
+
+Owns the actors. Tells the book when a process has died for certain: a node that Ray takes for dead may still run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from stream.cluster.spec import Spec
+from stream.cluster.worker import Worker, answer_of
+from stream.config import ClusterConfig
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "worker"
+WAITS_S = 60.0
+"""A worker whose process has not begun after so long is said to be late: most likely others use what it asks for."""
+FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0
+_NODE_DIGITS = 12
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for a worker on a node."""
+
+    task: asyncio.Task[None] | None = None
+    name: str = ""
+    failures: int = 0
+    again_at_s: float = 0.0
+    problem: str = ""
+
+
+class Crew:
+    """`on_death`: told the name of a worker whose process is gone."""
+
+    def __init__(self, spec: Spec, on_death: Callable[[str], None]) -> None:
+        self._spec, self._on_death = spec, on_death
+        self._slots: dict[tuple[str, int], _Slot] = {}
+        self._nodes: dict[str, Any] = {}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, a line each."""
+        problems = tuple(slot.problem for slot in self._slots.values() if slot.problem)
+        cluster = self._spec.config.cluster
+        if self._nodes and not any(_room(node, cluster) for node in self._nodes.values()):
+            asked = f"{cluster.worker_cpus:g} CPU" + (
+                f" and {cluster.worker_gpus:g} GPU" * bool(cluster.worker_gpus)
+            )
+            has = ", ".join(_resources(node) for node in self._nodes.values())
+            problems += (f"no node has {asked} for a worker (the nodes have {has})",)
+        return problems
+
+    def well(self, worker: str) -> None:
+        """A worker has reported: what was wrong before it is over."""
+        for slot in self._slots.values():
+            if slot.name == worker:
+                slot.problem = ""
+
+    async def reconcile(self) -> None:
+        """Have workers where there is room, and forget those of nodes that are gone."""
+        nodes = await asyncio.to_thread(ray.nodes)
+        self._nodes = {node["NodeID"]: node for node in nodes if node["Alive"]}
+        if not self._slots:
+            await self._find()
+        for node_id, node in self._nodes.items():
+            for place in range(_room(node, self._spec.config.cluster)):
+                slot = self._slots.setdefault((node_id[:_NODE_DIGITS], place), _Slot())
+                if slot.task is None and time.monotonic() >= slot.again_at_s:
+                    slot.name = f"{PREFIX}-{node_id[:_NODE_DIGITS]}-{place}-{secrets.token_hex(3)}"
+                    slot.task = asyncio.create_task(self._tend(slot, self._start(slot.name, node_id)))
+        alive = {node_id[:_NODE_DIGITS] for node_id in self._nodes}
+        for key in [key for key, slot in self._slots.items() if key[0] not in alive and slot.task is None]:
+            del self._slots[key]
+
+    def _start(self, name: str, node_id: str) -> Any:
+        cluster = self._spec.config.cluster
+        actor = ray.remote(Worker).options(
+            name=name,
+            lifetime="detached",
+            num_cpus=cluster.worker_cpus,
+            num_gpus=cluster.worker_gpus,
+            max_restarts=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+        )
+        return actor.remote(self._spec, name)
+
+    async def _find(self) -> None:
+        """Those of a controller before this one."""
+        names = await asyncio.to_thread(ray.util.list_named_actors)
+        for name in names:
+            parts = name.split("-")
+            if parts[0] == PREFIX and len(parts) == 4:
+                slot = _Slot(name=name)
+                self._slots[parts[1], int(parts[2])] = slot
+                slot.task = asyncio.create_task(self._tend(slot, ray.get_actor(name)))
+
+    async def _tend(self, slot: _Slot, worker: Any) -> None:
+        """See a worker to its end."""
+        late = asyncio.get_running_loop().call_later(WAITS_S, self._say_late, slot)
+        began_s = time.monotonic()
+        sign = asyncio.create_task(_first_sign(worker, late), name="first sign")
+        try:
+            problem = await self._until_end(slot.name, worker)
+        finally:
+            late.cancel()
+            sign.cancel()
+            await asyncio.wait([sign])
+        slot.problem, slot.task = problem, None
+        slot.failures = 1 if time.monotonic() - began_s > LAST_PAUSE_S else slot.failures + 1
+        slot.again_at_s = time.monotonic() + min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** (slot.failures - 1))
+        _log.warning("worker %s ended: %s", slot.name, problem or "its process is gone")
+
+    async def _until_end(self, name: str, worker: Any) -> str:
+        """Why it cannot work; empty where its process ended."""
+        while True:
+            try:
+                await answer_of(worker.run.remote())
+            except ActorUnavailableError:
+                await asyncio.sleep(0.2)
+            except ActorDiedError as error:
+                await self._tell_death(name)
+                text = str(error).strip()
+                return f"worker {name}: {text.splitlines()[-1]}" if "creation task" in text else ""
+            except RayError as error:
+                ray.kill(worker)
+                self._on_death(name)
+                cause = getattr(error, "cause", None) or error
+                return f"worker {name}: {str(cause).splitlines()[0]}"
+
+    async def _tell_death(self, name: str) -> None:
+        """Where the node lives, its own word that the process ended is certain; else leases have to run out."""
+        nodes = await asyncio.to_thread(ray.nodes)
+        digits = name.split("-")[1]
+        if any(node["Alive"] and node["NodeID"].startswith(digits) for node in nodes):
+            self._on_death(name)
+
+    def _say_late(self, slot: _Slot) -> None:
+        slot.problem = (
+            f"worker {slot.name}: has not begun after {WAITS_S:g} s: others may use what it asks for"
+        )
+
+
+async def _first_sign(worker: Any, late: asyncio.TimerHandle) -> None:
+    try:
+        await answer_of(worker.pid.remote())
+    except RayError:
+        return
+    late.cancel()
+
+
+def _room(node: Any, cluster: ClusterConfig) -> int:
+    """For how many workers a node is large enough."""
+    has = node["Resources"]
+    room = min(cluster.workers_per_node, int(has.get("CPU", 0.0) / cluster.worker_cpus))
+    return min(room, int(has.get("GPU", 0.0) / cluster.worker_gpus)) if cluster.worker_gpus else room
+
+
+def _resources(node: Any) -> str:
+    has = node["Resources"]
+    return f"{has.get('CPU', 0):g} CPU and {has.get('GPU', 0):g} GPU"

@@ -1,0 +1,141 @@
+"""Tracks and events of any cameras, wherever they are: read from their workers, and read on elsewhere when they move.
+
+Owns the connections to workers behind one reader, and that nothing is passed on that is not the owner's. A reader
+notices a move as a pause. Does not know how the reader is connected: see `stream.track_socket` and `stream.sse`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal, Self
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from stream.cluster.gateway.directory import Directory
+from stream.cluster.messages import Owner
+from stream.cluster.passing import Passing
+from stream.feeds import Message
+
+_log = logging.getLogger(__name__)
+
+What = Literal["tracks", "events"]
+RETRY_S = 0.2
+MOST_EVENTS = 256
+"""Events that a slow reader has not read yet; the oldest go first."""
+_MAX_BYTES = 64 * 2**20
+_ORDER = {"tracks": "seq", "events": "number"}
+
+
+class ClusterFeed:
+    """See `stream.feeds.Feed`. `cameras`: empty for all, those that come later too. `query`: as workers are asked, with
+    what is wanted of each. `on_stale`: told of each message that came of who has the
+    camera no more.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        secret: str,
+        what: What,
+        cameras: frozenset[str],
+        query: str = "",
+        on_stale: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._directory, self._what, self._query = directory, what, query
+        self._headers = {"Authorization": f"Bearer {secret}"}
+        self._named, self._on_stale = cameras, on_stale
+        self._pending: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
+        self._watching = asyncio.create_task(self._watch(), name=f"{what} of a cluster")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        while not self._closed:
+            if self._pending:
+                _, text = self._pending.popitem(last=False)
+                return Message(text)
+            if self._watching.done():
+                break
+            self._wake.clear()
+            await self._wake.wait()
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """See `stream.feeds.Feed`."""
+        self._closed = True
+        self._watching.cancel()
+        for task in self._following.values():
+            task.cancel()
+        self._wake.set()
+
+    async def _watch(self) -> None:
+        """Follow the cameras that there are; ends when all that were named are gone."""
+        try:
+            while True:
+                there = frozenset(self._directory.table.cameras)
+                wanted = there & self._named if self._named else there
+                for camera in self._following.keys() - wanted:
+                    self._following.pop(camera).cancel()
+                for camera in wanted - self._following.keys():
+                    self._following[camera] = asyncio.create_task(
+                        self._follow(camera), name=f"follow {camera}"
+                    )
+                if self._named and not wanted:
+                    return
+                await self._directory.until_other(there)
+        finally:
+            self._wake.set()
+
+    async def _follow(self, camera: str) -> None:
+        passing = Passing()
+        while (owner := await self._directory.until_owned(camera)) is not None:
+            reading = asyncio.create_task(self._read(camera, owner, passing))
+            moved = asyncio.create_task(self._directory.until_moved(camera, owner.epoch))
+            try:
+                await asyncio.wait([reading, moved], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                reading.cancel()
+                moved.cancel()
+                await asyncio.gather(reading, moved, return_exceptions=True)
+            if self._directory.epoch(camera) == owner.epoch:
+                await asyncio.sleep(RETRY_S)
+
+    async def _read(self, camera: str, owner: Owner, passing: Passing) -> None:
+        address = f"ws{owner.address.removeprefix('http')}/api/cameras/{camera}/{self._what}"
+        url = f"{address}?{self._query}" if self._query else address
+        try:
+            async with connect(
+                url,
+                additional_headers=self._headers,
+                max_size=_MAX_BYTES,
+                open_timeout=2,
+                close_timeout=0.1,
+                proxy=None,
+            ) as socket:
+                async for text in socket:
+                    self._take(camera, str(text), passing)
+        except (OSError, TimeoutError, WebSocketException) as error:
+            _log.info("camera %s: worker %s: %s", camera, owner.worker, str(error) or type(error).__name__)
+
+    def _take(self, camera: str, text: str, passing: Passing) -> None:
+        content = json.loads(text)
+        epoch, order = content.get("epoch", 0), content[_ORDER[self._what]]
+        current = self._directory.epoch(camera)
+        if epoch < current:
+            self._on_stale()
+        if not passing.passes(epoch, order, current):
+            return
+        key = (camera, order) if self._what == "events" else (camera, 0)
+        self._pending[key] = text
+        while self._what == "events" and len(self._pending) > MOST_EVENTS:
+            self._pending.popitem(last=False)
+        self._wake.set()

@@ -1,0 +1,227 @@
+"""A worker without Ray: the single machine's service, with the cameras that it is ordered to hold.
+
+Owns each camera's tenure here, and that it is let go of when that ends: by order, or because no order came. One change
+is made after another, beside the reports: they must not wait for a camera that is slow to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from stream.app import WAITING, Service
+from stream.camera_config import CameraConfig
+from stream.camera_hosts import CameraHosts
+from stream.cluster.messages import Assignment, Held, Orders, Released, Report, Snapshot
+from stream.cluster.meter import Counts, Meter
+from stream.errors import DataError, SyncVISError
+from stream.identities import IdLedger
+from stream.sources import mask_text
+from stream.tenure import Tenure, boot_time_s
+
+_log = logging.getLogger(__name__)
+
+SNAPSHOT_EVERY_S = 1.0
+_COUNTED = (
+    "syncvis_windows",
+    "syncvis_engine_busy_seconds",
+    "syncvis_frames_received",
+    "syncvis_frames_dropped",
+)
+
+
+@dataclass(slots=True)
+class _Camera:
+    """`applied`: the revision of its settings with which it runs; 0: it does not run yet."""
+
+    wanted: Assignment
+    tenure: Tenure
+    applied: int = 0
+    error: str | None = None
+
+
+class Host:
+    """`service`: runs already, with no cameras; `ledger`: its engine's. `worker`, `node`: names in the cluster."""
+
+    def __init__(
+        self,
+        service: Service,
+        ledger: IdLedger,
+        worker: str,
+        node: str,
+        *,
+        now_s: Callable[[], float] = boot_time_s,
+    ) -> None:
+        self._service, self._ledger = service, ledger
+        self._worker, self._node, self._now_s = worker, node, now_s
+        self._hosts = CameraHosts(service.config.server.camera_hosts)
+        stride = service.config.pipeline.stride or service.engine.stride
+        self._meter, self._answered = Meter(stride), _Growing()
+        self._cameras: dict[str, _Camera] = {}
+        self._ended: dict[str, int] = {}
+        self._released: dict[str, Released] = {}
+        self._told: set[str] = set()
+        self._snapshots_at_s = 0.0
+        self._busy = asyncio.Lock()
+
+    async def report(self, address: str) -> Report:
+        """This worker as of now; with snapshots, once a second."""
+        self._meter.add(self._counts())
+        snapshots = await self._snapshots() if self._due() else {}
+        self._told = set(self._released)
+        return Report(
+            self._worker,
+            address,
+            self._node,
+            {name: self._held(name, each, snapshots.get(name)) for name, each in self._cameras.items()},
+            dict(self._released),
+            self._meter.capacity_wps,
+            self._meter.busy,
+            os.getpid(),
+        )
+
+    def obey(self, orders: Orders, reported_at_s: float) -> None:
+        """Take orders that answer the report sent at that time by this machine's clock. Then call `settle`."""
+        for name in self._told:
+            self._released.pop(name, None)
+        self._told = set()
+        until_s = reported_at_s + orders.lease_s
+        for name, camera in self._cameras.items():
+            if orders.hold.get(name) == camera.tenure.epoch:
+                camera.tenure.renew(until_s)
+            else:
+                camera.tenure.end()
+        for assignment in orders.begin:
+            self._begin(assignment, until_s)
+
+    async def settle(self) -> None:
+        """Let the service have the cameras that it is to have now. Several calls follow one another."""
+        async with self._busy:
+            for name, camera in tuple(self._cameras.items()):
+                try:
+                    if not camera.tenure.holds:
+                        await self._let_go(name, camera)
+                    elif camera.applied != camera.wanted.revision:
+                        await self._apply(name, camera)
+                except Exception as error:  # a defect in one camera's path must not end its siblings
+                    camera.error = mask_text(f"{type(error).__name__}: {error}".splitlines()[0])
+                    _log.exception("camera %s", name)
+
+    def _begin(self, assignment: Assignment, until_s: float) -> None:
+        name, camera = assignment.camera, self._cameras.get(assignment.camera)
+        if camera is not None and camera.tenure.epoch == assignment.epoch:
+            camera.wanted = assignment
+        elif camera is None and assignment.epoch > self._ended.get(name, 0):
+            self._cameras[name] = _Camera(assignment, Tenure(assignment.epoch, until_s, self._now_s))
+        elif camera is None:  # that it was let go of has not been heard
+            self._released[name] = Released(assignment.epoch, Snapshot(self._ledger.first(name)))
+        # Else the one before has to be let go of first: it is told again with the next orders.
+
+    async def _apply(self, name: str, camera: _Camera) -> None:
+        wanted = camera.wanted
+        try:
+            settings = CameraConfig.model_validate(wanted.settings)
+            admission = None if wanted.trusted else self._hosts.admit(settings.url)
+            if name in self._service.cameras:
+                await self._service.cameras.change(name, settings, admission)
+            else:
+                await self._restore(name, wanted)
+                self._service.cameras.add(name, settings, admission, camera.tenure)
+            camera.error = None
+        except ValidationError:
+            camera.error = "its settings are not as this version wants them"
+        except SyncVISError as error:
+            camera.error = mask_text(str(error))
+        if camera.error is not None:
+            _log.error("camera %s: %s", name, camera.error)
+        camera.applied = wanted.revision
+
+    async def _restore(self, name: str, wanted: Assignment) -> None:
+        """Go on with the ids that it had; where what is known of it does not fit, at least with none of them."""
+        self._ledger.given(name, wanted.first_id)
+        if wanted.snapshot is None:
+            return
+        try:
+            await self._service.restore(name, _unpacked(wanted.snapshot), wanted.first_id)
+        except DataError as error:
+            _log.warning("camera %s begins anew, with new ids: %s", name, error)
+
+    async def _let_go(self, name: str, camera: _Camera) -> None:
+        snapshot = await self._snapshot(name)
+        if name in self._service.cameras:
+            await self._service.cameras.remove(name)
+        self._ended[name] = camera.tenure.epoch
+        self._released[name] = Released(camera.tenure.epoch, snapshot)
+        del self._cameras[name]
+
+    def _held(self, name: str, camera: _Camera, snapshot: Snapshot | None) -> Held:
+        running = self._service.cameras.get(name)
+        status = None if running is None else running.status()
+        up = status is not None and (status.up or status.state == WAITING)
+        demand_wps = self._meter.demand_wps(name)
+        return Held(camera.tenure.epoch, camera.wanted.revision, demand_wps, up, snapshot, camera.error)
+
+    def _due(self) -> bool:
+        now_s = self._now_s()
+        due = now_s - self._snapshots_at_s >= SNAPSHOT_EVERY_S
+        if due:
+            self._snapshots_at_s = now_s
+        return due
+
+    async def _snapshots(self) -> dict[str, Snapshot]:
+        names = [
+            name for name, camera in self._cameras.items() if camera.applied and name in self._service.cameras
+        ]
+        return dict(zip(names, await asyncio.gather(*map(self._snapshot, names)), strict=True))
+
+    async def _snapshot(self, name: str) -> Snapshot:
+        data = await self._service.snapshot(name)
+        packed = None if data is None else await asyncio.to_thread(zlib.compress, data, 1)
+        return Snapshot(self._ledger.first(name), packed)
+
+    def _counts(self) -> Counts:
+        """Of the service's own metrics."""
+        windows, busy_s = 0.0, 0.0
+        frames: dict[str, float] = {}
+        registry = self._service.registry
+        for family in registry.restricted_registry([f"{name}_total" for name in _COUNTED]).collect():
+            for sample in family.samples:
+                camera = sample.labels.get("camera", "")
+                if family.name == "syncvis_windows":
+                    windows += self._answered.more((camera, sample.labels["pace"]), sample.value)
+                elif family.name == "syncvis_engine_busy_seconds":
+                    busy_s = sample.value
+                elif family.name == "syncvis_frames_received":
+                    frames[camera] = frames.get(camera, 0.0) + sample.value
+                elif sample.labels["cause"] == "fps":
+                    frames[camera] = frames.get(camera, 0.0) - sample.value
+        self._answered.total += windows
+        return Counts(self._now_s(), self._answered.total, busy_s, frames)
+
+
+class _Growing:
+    """A sum of counters that does not shrink when one of them ends or begins anew with its camera."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._last: dict[tuple[str, str], float] = {}
+
+    def more(self, key: tuple[str, str], value: float) -> float:
+        """By how much a counter grew."""
+        before = self._last.get(key, 0.0)
+        self._last[key] = value
+        return value - before if value >= before else value
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Raises DataError."""
+    try:
+        return zlib.decompress(data)
+    except zlib.error as error:
+        raise DataError(f"tracker state: cannot be read ({error})") from None

@@ -1,0 +1,159 @@
+"""A worker as a Ray actor: the single machine's service and its HTTP server, on an event loop of its own, and the
+reports by which it keeps what it has.
+
+Owns the process's end: whatever is wrong with it is raised by `run`. No picture and no result goes through Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import ActorDiedError
+from ray.util import get_node_ip_address
+
+from stream.cluster.messages import Orders, Report
+from stream.cluster.spec import Spec
+from stream.errors import ConfigError
+from stream.metrics import package_version
+from stream.tenure import boot_time_s
+
+if TYPE_CHECKING:
+    from stream.app import Service
+    from stream.cluster.host import Host
+    from stream.config import ServeConfig
+
+_log = logging.getLogger(__name__)
+
+CONTROLLER = "controller"
+RETRY_S = 0.2
+
+
+class WorkerError(Exception):
+    """A worker cannot work; the message is one line. (Ray pickles it: it has but this argument.)"""
+
+
+class Worker:
+    """`name`: of the actor."""
+
+    def __init__(self, spec: Spec, name: str) -> None:
+        self._spec, self._name = spec, name
+        self._running: asyncio.Future[None] | None = None
+        self._controller: Any = None
+        self._alone = False
+
+    async def run(self) -> None:
+        """Work until the process ends. Raises WorkerError. Called again, it is the same work."""
+        if self._running is None:
+            self._running = asyncio.ensure_future(asyncio.to_thread(self._work))
+        await asyncio.shield(self._running)
+
+    async def pid(self) -> int:
+        """Of the worker's process."""
+        return os.getpid()
+
+    def _work(self) -> None:
+        try:
+            if self._spec.version != package_version():
+                raise ConfigError(
+                    f"version {package_version()} is installed, the cluster runs {self._spec.version}"
+                )
+            asyncio.run(self._serve())
+        except Exception as error:
+            _log.exception("worker %s ended", self._name)
+            raise WorkerError(f"{type(error).__name__}: {error}".splitlines()[0]) from None
+
+    async def _serve(self) -> None:
+        from stream.app import Service
+        from stream.cluster.host import Host
+        from stream.commands.models import Models
+        from stream.identities import IdLedger
+        from stream.log import set_up_logging
+        from stream.memory import trimmed
+        from stream.mqtt import mqtt_events
+        from stream.sources import warm_up
+        from stream.tracing import tracing
+        from stream.webrtc.late_retransmission import expect_late_retransmissions
+
+        config = self._spec.worker_config(get_node_ip_address(), self._name)
+        set_up_logging(config.log.level, config.log.format)
+        expect_late_retransmissions(asyncio.get_running_loop())
+        await asyncio.to_thread(warm_up)
+        ledger = IdLedger()
+        engine = await Models(ledger).load(config)
+        async with (
+            trimmed(),
+            tracing(config.tracing) as traces,
+            Service(config, engine, ledger=ledger, traces=traces) as service,
+            mqtt_events(config.mqtt, service.events),
+        ):
+            node = ray.get_runtime_context().get_node_id()
+            await self._serve_http(service, config, Host(service, ledger, self._name, node))
+
+    async def _serve_http(self, service: Service, config: ServeConfig, host: Host) -> None:
+        from stream.commands.web import WebServer
+        from stream.roster import Roster
+
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        port = _free_port(config.server.host, self._spec.config.cluster.worker_ports)
+        server = config.server.model_copy(update={"port": port})
+        web = WebServer(server, None, on_ready=ready.set_result)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(web.run(service, Roster(service)), name="http server")
+            address = (await ready).rstrip("/")
+            _log.info("worker %s is at %s", self._name, address)
+            await self._report(host, address)
+
+    async def _report(self, host: Host, address: str) -> None:
+        """Say how it is, do as ordered, for ever. While the controller is away, what is held is held to its end."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                report = await host.report(address)
+                began_s = boot_time_s()
+                orders = await self._orders(report)
+                if orders is None:
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    host.obey(orders, began_s)
+                tasks.create_task(host.settle(), name="settle cameras")
+
+    async def _orders(self, report: Report) -> Orders | None:
+        try:
+            async with asyncio.timeout(self._spec.config.cluster.lease_s):
+                if self._controller is None:  # where the control store is away, this blocks
+                    self._controller = await asyncio.to_thread(ray.get_actor, CONTROLLER)
+                orders: Orders = await answer_of(self._controller.beat.remote(report))
+        except Exception as error:  # ValueError, several of Ray's, TimeoutError: it is tried again
+            if isinstance(error, ActorDiedError):
+                self._controller = None
+            if not self._alone:
+                _log.warning(
+                    "the controller does not answer: %s", str(error).partition("\n")[0] or "not in time"
+                )
+            self._alone = True
+            return None
+        self._alone = False
+        return orders
+
+
+async def answer_of(reference: Any) -> Any:
+    """What a call of an actor comes to, on any event loop."""
+    future: Future[Any] = reference.future()
+    return await asyncio.wrap_future(future)
+
+
+def _free_port(host: str, ports: tuple[int, int] | None) -> int:
+    """A port of those that nobody listens on; 0, any, where none are named. Raises ConfigError."""
+    if ports is None:
+        return 0
+    for port in range(ports[0], ports[1] + 1):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise ConfigError(f"cluster.worker_ports: none of {ports[0]} to {ports[1]} is free")

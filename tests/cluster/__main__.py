@@ -1,0 +1,104 @@
+"""Do all faults to a cluster of a head and two nodes on loopback, one after the other, and print what each costs.
+
+    python -m tests.cluster [--cameras 4] [--model NAME] [--json FILE]
+
+RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tabulate import tabulate
+
+from syncvis_online.data.synthetic import SyntheticWorld, load_level
+from tests.cluster.trials import ADMIN, Row, Trials
+from tests.cluster.watch import watching
+from tests.integration.processes import ServeProcess
+from tests.support.ray_cluster import RayCluster
+from tests.support.rtsp_server import RtspServer
+
+FPS = 5
+LOOP_FRAMES = 150
+HEAD = ("fault", "cameras", "without results, s", "ids seen again", "twice or out of order")
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__.partition("\n")[0])
+    parser.add_argument("--cameras", type=int, default=4)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--json", type=Path, help="write the rows there too")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, RtspServer(Path(folder)) as server:
+        rows = asyncio.run(measured(Path(folder), server, arguments.cameras, arguments.model))
+    print(tabulate([cells(row) for row in rows], HEAD, tablefmt="github"))
+    if arguments.json is not None:
+        machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
+        content = {"machine": machine, "model": arguments.model, "rows": [asdict(row) for row in rows]}
+        arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return int(any(row.wrong for row in rows))
+
+
+async def measured(folder: Path, server: RtspServer, cameras: int, model: str) -> list[Row]:
+    """All rows."""
+    names = [f"cam{i}" for i in range(cameras)]
+    config = write_config(folder, dict(zip(names, serve_clip(server, cameras), strict=True)), model)
+    with (
+        RayCluster(nodes=2) as cluster,
+        ServeProcess(config, "--cluster", cluster.address) as gateway,
+        ServeProcess(config, "--cluster", cluster.address) as other,
+    ):
+        async with watching(gateway.address) as watch:
+            trials = Trials(cluster, gateway.address, watch, frozenset(names))
+            rows = []
+            for trial in (
+                *(trials.nothing, lambda: trials.kill_gateway(other.pid), trials.add_ten),
+                trials.kill_controller,
+                *(trials.kill_worker, trials.stop_worker, trials.kill_node),
+            ):
+                await trials.until_well(workers=2)
+                rows.append(await trial())
+                print(*cells(rows[-1]), sep=" | ", flush=True)
+            return rows
+
+
+def write_config(folder: Path, urls: dict[str, str], model: str) -> Path:
+    """As a person would."""
+    content: dict[str, Any] = {
+        "cameras": {name: {"url": url} for name, url in urls.items()},
+        "model": {"name": model, "threads": 1},
+        "server": {"port": 0, "admin_tokens": [ADMIN]},
+    }
+    path = folder / "serve.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def serve_clip(server: RtspServer, mounts: int) -> list[str]:
+    """A clip of the synthetic world at so many addresses of its own."""
+    world = SyntheticWorld(load_level("medium"), 9000, fps=FPS)
+    urls = [server.serve_clip([world.step(masks=False).image for _ in range(LOOP_FRAMES)], fps=FPS, gop=FPS)]
+    for i in range(1, mounts):
+        urls.append(server.add(replace(server.mounts[0], path=f"/clip{i}")))
+    return urls
+
+
+def cells(row: Row) -> Sequence[object]:
+    """One line of the table."""
+    away = "–" if row.away_s is None else f"{row.away_s:.1f}"
+    return (row.name, row.cameras, away, f"{row.kept} of {row.ids}" if row.ids else "–", row.wrong)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,349 @@
+"""Whatever the network, the clocks and the workers do: no two workers may publish a camera at one time, epochs grow,
+and no id is given twice. A whole cluster is played with one true time, workers whose clocks go at other paces from
+other beginnings, and messages that are late or lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.cluster.book import MARGIN, SKIPPED_IDS, Book
+from stream.cluster.messages import Held, Orders, Released, Report, Snapshot
+from stream.cluster.records import BLOCK, Record
+from stream.errors import DataError
+from stream.tenure import Tenure
+
+LEASE_S = 3.0
+SETTINGS = {"url": "synthetic:1"}
+
+
+class MemoryStorage:
+    """What outlives a book; it can be full."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.full = False
+
+    def read(self) -> dict[str, Record]:
+        return {camera: Record.from_json(camera, data) for camera, data in self.kept.items()}
+
+    def write(self, camera: str, record: Record) -> None:
+        if self.full:
+            raise OSError("no space")
+        self.kept[camera] = record.to_json()
+
+
+@dataclass
+class Ran:
+    """A camera on a worker."""
+
+    tenure: Tenure
+    next_id: int
+    revision: int
+
+
+@dataclass
+class PlayedWorker:
+    """What `Host` does, in the true time of a test; `pace` and `began_s` are of its own clock."""
+
+    name: str
+    pace: float = 1.0
+    began_s: float = 0.0
+    true_s: float = 0.0
+    stopped: bool = False
+    cameras: dict[str, Ran] = field(default_factory=dict)
+    released: dict[str, Released] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+
+    def now_s(self) -> float:
+        return self.began_s + self.pace * self.true_s
+
+    def report(self) -> tuple[Report, float]:
+        """And when it was sent, by its clock."""
+        for camera in [name for name, ran in self.cameras.items() if not ran.tenure.holds]:
+            ran = self.cameras.pop(camera)
+            self.released[camera] = Released(ran.tenure.epoch, Snapshot(ran.next_id, b"state"))
+            self.ended[camera] = ran.tenure.epoch
+        holding = {
+            name: Held(ran.tenure.epoch, ran.revision, 25.0, True, Snapshot(ran.next_id, b"state"))
+            for name, ran in self.cameras.items()
+        }
+        released, self.released = self.released, {}
+        report = Report(self.name, f"http://{self.name}", "node", holding, released, 100.0, 0.5)
+        return report, self.now_s()
+
+    def obey(self, orders: Orders, sent_at_s: float) -> None:
+        until_s = sent_at_s + orders.lease_s
+        for camera, ran in self.cameras.items():
+            if orders.hold.get(camera) == ran.tenure.epoch:
+                ran.tenure.renew(until_s)
+            else:
+                ran.tenure.end()
+        for each in orders.begin:
+            if each.camera not in self.cameras and each.epoch > self.ended.get(each.camera, 0):
+                tenure = Tenure(each.epoch, until_s, self.now_s)
+                self.cameras[each.camera] = Ran(tenure, each.first_id, each.revision)
+
+
+@dataclass
+class Play:
+    """A cluster of three workers and two cameras, step by step. `published`: by camera, (epoch, id) in order."""
+
+    workers: list[PlayedWorker]
+    storage: MemoryStorage = field(default_factory=MemoryStorage)
+    true_s: float = 0.0
+    published: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    late: list[tuple[PlayedWorker, Report, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.book = Book(self.storage, LEASE_S, 0.0)
+        for camera in ("door", "yard"):
+            self.book.put(camera, SETTINGS)
+
+    def pass_time(self, seconds: float) -> None:
+        self.true_s += seconds
+        for worker in self.workers:
+            worker.true_s = self.true_s
+        self.book.tick(self.true_s)
+        self.publish()
+
+    def publish(self) -> None:
+        """Each worker that runs publishes a new track of each camera that it thinks is its own."""
+        for camera in ("door", "yard"):
+            holders = [w for w in self.workers if camera in w.cameras and w.cameras[camera].tenure.holds]
+            assert len(holders) <= 1, f"{camera} at {self.true_s}: {[w.name for w in holders]}"
+            for worker in holders:
+                if worker.stopped:
+                    continue
+                ran = worker.cameras[camera]
+                self.published.setdefault(camera, []).append((ran.tenure.epoch, ran.next_id))
+                ran.next_id += 1
+
+    def beat(self, worker: PlayedWorker, *, lost: bool = False, late: bool = False) -> None:
+        """A report and its answer; `late`: the report arrives at some later time, `lost`: the answer never does."""
+        if worker.stopped:
+            return
+        report, sent_at_s = worker.report()
+        if late:
+            self.late.append((worker, report, sent_at_s))
+            return
+        self.arrives(worker, report, sent_at_s, lost=lost)
+
+    def arrives(self, worker: PlayedWorker, report: Report, sent_at_s: float, *, lost: bool) -> None:
+        self.book.report(report, self.true_s)
+        self.book.tick(self.true_s)
+        if not lost and not worker.stopped and self.book.knows(worker.name):
+            worker.obey(self.book.orders(worker.name), sent_at_s)
+
+
+def played(paces: list[float] | None = None) -> Play:
+    paces = paces or [1.0, 1.0, 1.0]
+    return Play([PlayedWorker(f"w{i}", pace, 1000.0 * i) for i, pace in enumerate(paces)])
+
+
+def steps() -> st.SearchStrategy[list[tuple[str, int, float]]]:
+    """What happens, to which worker, after how many seconds."""
+    what = st.sampled_from(
+        ["beat"] * 6
+        + ["lost", "late", "late arrives", "stop", "continue", "new book", "drain", "removed", "put"]
+    )
+    return st.lists(st.tuples(what, st.integers(0, 2), st.sampled_from([0.1, 0.4, 1.0, 3.5])), max_size=80)
+
+
+def step(play: Play, what: str, worker: PlayedWorker) -> None:
+    match what:
+        case "beat" | "lost" | "late":
+            play.beat(worker, lost=what == "lost", late=what == "late")
+        case "late arrives" if play.late:
+            play.arrives(*play.late.pop(0), lost=False)
+        case "stop" | "continue":
+            worker.stopped = what == "stop"
+        case "new book":
+            play.book = Book(play.storage, LEASE_S, play.true_s)
+        case "drain" if play.book.knows(worker.name):
+            play.book.drain(worker.name)
+        case "removed" if "yard" in play.book.cameras():
+            play.book.remove("yard")
+        case "put":
+            play.book.put("yard", SETTINGS)
+
+
+@given(steps(), st.lists(st.floats(0.97, 1.03), min_size=3, max_size=3))
+def test_one_at_a_time_epochs_grow_and_no_id_is_given_twice(
+    happened: list[tuple[str, int, float]], paces: list[float]
+) -> None:
+    play = played(paces)
+    for what, which, seconds in happened:
+        play.pass_time(seconds)
+        step(play, what, play.workers[which])
+        play.publish()
+    for results in play.published.values():
+        assert results == sorted(results), "a reader would see one out of order"
+        ids = [each for _, each in results]
+        assert len(set(ids)) == len(ids)
+
+
+@given(steps())
+def test_all_cameras_are_somewhere_once_all_is_quiet(happened: list[tuple[str, int, float]]) -> None:
+    """What came before does not matter, when the workers are well again."""
+    play = played()
+    for what, which, seconds in happened:
+        play.pass_time(seconds)
+        step(play, what, play.workers[which])
+    for worker in play.workers:
+        worker.stopped = False
+    play.late.clear()
+    play.book = Book(play.storage, LEASE_S, play.true_s)  # knows nobody that drains
+    play.book.put("yard", SETTINGS)
+    for _ in range(40):
+        play.pass_time(0.3)
+        for worker in play.workers:
+            play.beat(worker)
+    assert play.book.unassigned() == []
+    before = {camera: len(results) for camera, results in play.published.items()}
+    play.pass_time(0.1)
+    assert all(len(play.published[camera]) > before.get(camera, 0) for camera in ("door", "yard"))
+
+
+def started(workers: int = 2) -> Play:
+    """Two cameras, on a worker each."""
+    play = Play([PlayedWorker(f"w{i}") for i in range(workers)])
+    for _ in range(15):
+        play.pass_time(0.3)
+        for worker in play.workers:
+            play.beat(worker)
+    assert sum(bool(worker.cameras) for worker in play.workers) == min(workers, 2)
+    return play
+
+
+def test_a_process_that_is_gone_for_certain_is_followed_at_once() -> None:
+    play = started()
+    dead, other = play.workers
+    (camera,) = dead.cameras
+    epoch, last = play.published[camera][-1]
+    play.workers.remove(dead)
+    play.book.died(dead.name)
+    play.pass_time(0.1)
+    play.beat(other)
+    assert other.cameras[camera].tenure.epoch == epoch + 1
+    assert other.cameras[camera].next_id > last + SKIPPED_IDS - 100
+    late, _ = dead.report()
+    play.book.report(late, play.true_s)
+    assert not play.book.knows(dead.name), "what was on its way brings nobody back"
+
+
+def test_one_that_only_fell_silent_is_waited_for() -> None:
+    play = started()
+    silent, other = play.workers
+    (camera,) = silent.cameras
+    silent.stopped = True
+    waited_s = 0.0
+    while camera not in other.cameras:
+        play.pass_time(0.1)
+        play.beat(other)
+        waited_s += 0.1
+    assert LEASE_S < waited_s <= MARGIN * LEASE_S + 0.4
+    silent.stopped = False
+    play.beat(silent)
+    assert camera not in silent.cameras
+    assert play.book.table().conflicts >= 0
+
+
+def test_a_move_in_good_order_gives_on_the_very_last_state() -> None:
+    play = started()
+    leaving, other = play.workers
+    (camera,) = leaving.cameras
+    play.book.drain(leaving.name)
+    for _ in range(4):
+        play.pass_time(0.3)
+        for worker in play.workers:
+            play.beat(worker)
+    assert camera in other.cameras
+    assert not leaving.cameras
+    ids = [each for _, each in play.published[camera]]
+    assert ids == list(range(ids[0], ids[0] + len(ids))), "no id had to be skipped"
+    assert play.book.table().moves == 1
+    assert play.book.table().failovers == 0
+
+
+def test_who_dies_before_its_first_report_may_have_given_ids() -> None:
+    play = started(3)
+    leaving = next(worker for worker in play.workers if "door" in worker.cameras)
+    play.book.drain(leaving.name)
+    others = [worker for worker in play.workers if worker is not leaving]
+    for _ in range(4):
+        play.pass_time(0.3)
+        play.beat(leaving)
+    while not any("door" in worker.cameras for worker in others):
+        for worker in others:
+            play.beat(worker)
+    play.publish()
+    taken = next(worker for worker in others if "door" in worker.cameras)
+    play.workers.remove(taken)
+    play.book.died(taken.name)
+    for _ in range(4):
+        play.pass_time(0.3)
+        for worker in play.workers:
+            play.beat(worker)
+    ids = [each for _, each in play.published["door"]]
+    assert len(set(ids)) == len(ids)
+    assert max(epoch for epoch, _ in play.published["door"]) == 3
+
+
+def test_what_cannot_be_written_down_is_not_given() -> None:
+    play = Play([PlayedWorker("w0")])
+    play.pass_time(2 * LEASE_S)
+    play.storage.full = True
+    with pytest.raises(OSError, match="no space"):
+        play.beat(play.workers[0])
+    assert play.book.unassigned() == ["door", "yard"]
+    play.storage.full = False
+    play.beat(play.workers[0])
+    assert play.book.unassigned() == []
+
+
+def test_a_controller_that_is_away_for_longer_than_a_lease_costs_no_identity() -> None:
+    """Its worker has let go of the camera by then, and says what its tracker was like at the end."""
+    play = started(1)
+    play.true_s += 2 * LEASE_S
+    play.workers[0].true_s = play.true_s
+    play.book = Book(play.storage, LEASE_S, play.true_s)
+    for _ in range(15):
+        play.pass_time(0.3)
+        play.beat(play.workers[0])
+    for camera in ("door", "yard"):
+        epochs, ids = zip(*play.published[camera], strict=True)
+        assert set(epochs) == {1, 2}
+        assert list(ids) == list(range(ids[0], ids[0] + len(ids))), "none was skipped"
+
+
+def test_a_lost_state_costs_the_numbers_and_no_more() -> None:
+    """The controller and the worker are gone together: only what is stored is left."""
+    play = started(1)
+    last = {camera: results[-1] for camera, results in play.published.items()}
+    play.workers[:] = [PlayedWorker("w9", true_s=play.true_s)]
+    play.book = Book(play.storage, LEASE_S, play.true_s)
+    for _ in range(15):
+        play.pass_time(0.3)
+        play.beat(play.workers[0])
+    for camera, (epoch, number) in last.items():
+        ran = play.workers[0].cameras[camera]
+        assert ran.tenure.epoch == epoch + 1
+        assert number < ran.next_id <= number + 3 * BLOCK
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b'{"format": "other"}', b'{"format": 1, "password": "x"}', b"[1]"]
+)
+def test_damaged_records_are_named_and_not_repeated(data: bytes) -> None:
+    with pytest.raises(DataError, match="camera door") as caught:
+        Record.from_json("door", data)
+    assert "password" not in str(caught.value)
+    record = Record(SETTINGS, epoch=3)
+    assert Record.from_json("door", record.to_json()) == record
+    with pytest.raises(DataError):
+        Record.from_json("door", replace(record, epoch=-1).to_json())

@@ -1,0 +1,83 @@
+"""A real Ray cluster on loopback: a head without a worker's room, and nodes with room for one each.
+
+Owns its processes; ends those and no others. The settings that a failover within 5 s needs are those of docs/scale.md.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from types import TracebackType
+from typing import Any, Self
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_failure_threshold": "2",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_worker_prestart": "0",
+    "OMP_NUM_THREADS": "1",
+}
+MEMORY_BYTES = 80 * 2**20
+
+
+class RayCluster:
+    """`with RayCluster(nodes=2) as cluster: ... cluster.address`."""
+
+    def __init__(self, nodes: int = 2) -> None:
+        self._count = nodes
+        self.nodes: list[Any] = []
+
+    def __enter__(self) -> Self:
+        path = os.pathsep.join(filter(None, (REPOSITORY, os.environ.get("PYTHONPATH"))))
+        wanted = {**SETTINGS, "PYTHONPATH": path}
+        self._before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)  # nodes are started with the environment of this process
+        from ray.cluster_utils import Cluster
+
+        self._folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets' paths must be short
+        os.makedirs("/tmp/ray", exist_ok=True)  # where Ray writes down the newest cluster of this machine
+        self._cluster = Cluster()
+        self._add(num_cpus=0)
+        for _ in range(self._count):
+            self.add_node()
+        return self
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of its control store."""
+        return str(self._cluster.address)
+
+    def add_node(self) -> Any:
+        """One more node, with room for a worker."""
+        node = self._add(num_cpus=1)
+        self.nodes.append(node)
+        return node
+
+    def kill(self, node: Any) -> None:
+        """End a node's processes at once, as a power cut does."""
+        self._cluster.remove_node(node, allow_graceful=False)
+        self.nodes.remove(node)
+
+    def _add(self, **resources: Any) -> Any:
+        return self._cluster.add_node(
+            node_ip_address="127.0.0.1",
+            object_store_memory=MEMORY_BYTES,
+            include_dashboard=False,
+            temp_dir=self._folder,
+            **resources,
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cluster.shutdown()
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
