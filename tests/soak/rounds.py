@@ -195,10 +195,9 @@ async def do_round(stage: Stage, number: int, held: Round) -> None:
     await stage.until_at_rest()
 
 
-async def settled(stage: Stage, before: Census | None, rest_s: float = REST_S) -> Census:
-    """What the server holds `rest_s` seconds after the counts have become those of `before`, or have had time enough,
-    and the least memory in these seconds.
-    `before` None: after nobody is there, and always after a rest, in which pools of threads let go of some.
+async def settled(stage: Stage, before: Census | None) -> Census:
+    """What the server holds after a rest, once the counts have become those of `before`, or have had time enough, and
+    the least memory in that rest. `before` None: after nobody is there.
     """
     now: Census
 
@@ -210,19 +209,18 @@ async def settled(stage: Stage, before: Census | None, rest_s: float = REST_S) -
 
     with suppress(AssertionError):
         await poll(at_rest, "at rest", SETTLE_S)
-        least = await _least_memory(stage, rest_s if before else max(rest_s, REST_S))
+        least = await _least_memory(stage)
         await poll(at_rest, "at rest", SETTLE_S)
-        if rest_s:
-            return replace(
-                now, memory_kib={name: min(size, least[name]) for name, size in now.memory_kib.items()}
-            )
+        return replace(
+            now, memory_kib={name: min(size, least[name]) for name, size in now.memory_kib.items()}
+        )
     return now
 
 
-async def _least_memory(stage: Stage, rest_s: float) -> dict[str, int]:
+async def _least_memory(stage: Stage) -> dict[str, int]:
     """The least of what is there in the course of a rest: with each window of the model some comes and goes."""
     looks = [memory_of(stage.server.pid, readers_of(stage.server.pid))]
-    for _ in range(round(rest_s / LOOK_S)):
+    for _ in range(round(REST_S / LOOK_S)):
         await asyncio.sleep(LOOK_S)
         looks.append(memory_of(stage.server.pid, readers_of(stage.server.pid)))
     return {name: min(look[name] for look in looks) for name in looks[0]}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.soak.census import Census
 from tests.soak.day import Round
-from tests.soak.rounds import REST_S, do_round, settled
+from tests.soak.rounds import do_round, settled
 from tests.soak.stage import Stage
 
 WARM_UP = 2
@@ -29,7 +29,6 @@ async def soak(
     rounds: Sequence[Round],
     *,
     warm_up: int = WARM_UP,
-    rest_s: float = REST_S,
     told: Callable[[Sequence[Reading]], Any] = lambda readings: None,
 ) -> list[Reading]:
     """Let a server live through rounds; `told` is called after each, with the readings so far."""
@@ -38,7 +37,7 @@ async def soak(
     for number, held in enumerate(rounds):
         await do_round(stage, number, held)
         before = readings[warm_up - 1].census if len(readings) >= warm_up else None
-        held_now = await settled(stage, before, rest_s)
+        held_now = await settled(stage, before)
         readings.append(Reading(time.monotonic() - began_s, held_now))
         told(readings)
     return readings
