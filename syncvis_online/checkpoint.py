@@ -16,16 +16,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from syncvis_online.config import ModelConfig, TrackerConfig
 from syncvis_online.errors import ConfigError, ModelError
 from syncvis_online.files import replacing
 from syncvis_online.model import SyncVIS
+from syncvis_online.recognition import Recognizer
 
 FORMAT = "syncvis-online/1"
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 """Checkpoints that ship; each is known by its file's stem."""
+_RECOGNITION = "recognition."
+"""Before the names of the tensors of a recognizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Checkpoint:
     model: SyncVIS
     tracker: TrackerConfig
     provenance: Mapping[str, Any]
+    recognizer: Recognizer | None = None
+    """Learned evidence of who is who, where it was trained: it belongs to this model's queries."""
 
 
 def resolve_model(name_or_path: str) -> Path:
@@ -55,13 +60,12 @@ def save_model(
     tracker: TrackerConfig,
     provenance: Mapping[str, Any],
     dtype: torch.dtype = torch.float16,
+    recognizer: Recognizer | None = None,
 ) -> None:
     """Write parameters as `dtype` (running statistics as they are), all or nothing."""
-    parameters = {name for name, _ in model.named_parameters()}
-    tensors = {
-        name: tensor.detach().to("cpu", dtype if name in parameters else tensor.dtype).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    tensors = _tensors(model, dtype)
+    if recognizer is not None:
+        tensors |= {_RECOGNITION + name: tensor for name, tensor in _tensors(recognizer, dtype).items()}
     header = {
         "format": FORMAT,
         "model": json.dumps(model.config.to_mapping()),
@@ -70,6 +74,14 @@ def save_model(
     }
     with replacing(path) as draft:
         save_file(tensors, draft, metadata=header)
+
+
+def _tensors(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    parameters = {name for name, _ in module.named_parameters()}
+    return {
+        name: tensor.detach().to("cpu", dtype if name in parameters else tensor.dtype).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -88,6 +100,17 @@ def _header(path: Path, header: Mapping[str, str], key: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ModelError(f"{path}: '{key}' in the header is not a mapping")
     return values
+
+
+def _fill(path: Path, module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Load what begins with `prefix` into a module, which is in eval mode then. Raises ModelError."""
+    wanted = {prefix + name: tensor for name, tensor in module.state_dict().items()}
+    given = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    _check(path, given, wanted)
+    module.load_state_dict(
+        {name.removeprefix(prefix): tensor.to(wanted[name].dtype) for name, tensor in given.items()}
+    )
+    module.eval()
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -119,10 +142,14 @@ def load_model(name_or_path: str) -> Checkpoint:
         model = SyncVIS(config)
     except ConfigError as error:
         raise ModelError(f"{path}: {error}") from None
-    wanted = model.state_dict()
-    _check(path, tensors, wanted)
-    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
-    return Checkpoint(model.eval(), tracker, _header(path, header, "provenance"))
+    of_model = {name: tensor for name, tensor in tensors.items() if not name.startswith(_RECOGNITION)}
+    _fill(path, model, of_model)
+    recognizer = None
+    if len(of_model) < len(tensors):
+        vectors = config.channels + 2 * config.mask_channels
+        recognizer = Recognizer(vectors)
+        _fill(path, recognizer, tensors, _RECOGNITION)
+    return Checkpoint(model.eval(), tracker, _header(path, header, "provenance"), recognizer)
 
 
 def initialize_model(model: SyncVIS, name_or_path: str) -> tuple[list[str], list[str]]:
@@ -167,6 +194,7 @@ def inspect_checkpoint(name_or_path: str) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "sha256": digest,
         "parameters": parameters,
+        "recognizer": checkpoint.recognizer is not None,
         "classes": list(checkpoint.model.config.labels),
         "model": checkpoint.model.config.to_mapping(),
         "tracker": checkpoint.tracker.to_mapping(),

@@ -2,14 +2,16 @@
 
 A carried query holds on to an object while it is in sight; where look-alikes cross it may change over, and what comes
 out from behind something comes with a new query. So identities are kept apart from slots, each with its motion,
-colours, size, classes and query, for `reidentify_s` after it was seen last, and every frame's objects are matched with
-them anew (one to one, the largest sum of evidence). Owns what counts as evidence and how an identity is kept up to
-date. Knows nothing of slots, windows and the model; a value like the rest of the state.
+colours, size, classes and looks, for `reidentify_s` after it was seen last, and every frame's objects are matched with
+them anew (one to one, the largest sum of evidence). Owns how an identity is kept up to date, and the matching; what
+speaks for whom is known in evidence.py and recognition.py. Knows nothing of slots, windows and the model; a value like
+the rest of the state.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -30,64 +32,36 @@ GLIMPSE_S = 0.2
 """Who was followed for less may well be nobody."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Log-odds that an object is an identity = `bias` + the sum of each weight times its cue (see `_cues`)."""
+class Following:
+    """How an identity follows what is seen of it.
 
-    bias: float
-    distance: float
-    overlap: float
-    color: float
-    size: float
-    label: float
-    query: float
-    gap: float
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What counts how much, and how an identity follows what is seen of it.
-
-    `in_sight`, `away`: weights of the cues up to IN_SIGHT_S after it was seen last, and later. `same_slot`: of
-    being in the slot that holds the identity, up to `same_slot_s` after. `..._s`: time constants of running means, in
-    seconds, of which at most IN_SIGHT_S counts from one sighting to the next; `first_velocity`: the share of the first
-    velocity that is believed; `heights_per_s`: the fastest, in the object's own heights; `predict_s`: it goes on for so
-    long when unseen; `reach` and `reach_per_s`: how far, in sizes, it may be from there before that tells against it.
+    `..._s`: time constants of running means, in seconds, of which at most IN_SIGHT_S counts from one sighting to the
+    next; `first_velocity`: the share of the first velocity that is believed; `heights_per_s`: the fastest, in the
+    object's own heights.
     """
 
-    in_sight: Weights
-    away: Weights
-    same_slot: float
     velocity_s: float
     colors_s: float
-    queries_s: float
+    looks_s: float
     sizes_s: float
     first_velocity: float
     heights_per_s: float
-    predict_s: float
-    reach: float
-    reach_per_s: float
-    same_slot_s: float = 0.35
     votes_s: float = 2.0
 
 
-RULES = Rules(
-    in_sight=Weights(4.0, -1.16, 0.228, -1.2, -1.5, -0.943, -1.0, -0.15),
-    away=Weights(4.0, -1.5, 2.48, -1.25, -1.5, -1.0, -1.0, -0.816),
-    same_slot=0.263,
-    velocity_s=0.444,
-    colors_s=0.563,
-    queries_s=0.086,
-    sizes_s=0.094,
-    first_velocity=1.1,
-    heights_per_s=3.324,
-    predict_s=2.103,
-    reach=1.15,
-    reach_per_s=1.298,
-)
-"""Found by `python -m benchmarks.identity_rules`, on videos that are for tuning."""
+class Evidence(Protocol):
+    """What speaks for an object of a frame being somebody who is known."""
+
+    @property
+    def following(self) -> Following: ...
+
+    def log_odds(self, known: Identities, rows: Rows, seen: Sightings, now_s: float) -> Floats:
+        """That the identity in each of `rows` (k,) is each object that is seen: (k, n), natural logarithm."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +69,38 @@ class Sightings:
     """n objects on one frame.
 
     boxes (n, 4): x0, y0, x1, y1 in heights of the picture; colors (n, 6): mean CIELAB of the upper and of the lower
-    half (`mask_colors`); queries (n, C); labels (n,), places in the second axis of `Identities.votes`; scores (n,) in
-    [0, 1]; held (n,): the id that the object's slot holds, UNUSED where none.
+    half (`mask_colors`); looks (n, E): directions, near one another of what is alike (queries, or of recognition.py);
+    labels (n,), places in the second axis of `Identities.votes`; scores (n,) in [0, 1]; held (n,): the id that the
+    object's slot holds, UNUSED where none.
     """
 
     boxes: Floats
     colors: Floats
-    queries: Floats
+    looks: Floats
     labels: Ints
     scores: Floats
     held: Ints
 
-    def of(self, index: NDArray[np.intp]) -> Sightings:
+    def of(self, index: Rows) -> Sightings:
         """Some of them."""
         return Sightings(**{each.name: getattr(self, each.name)[index] for each in fields(self)})
 
     @property
     def centers(self) -> Floats:
         """Of the boxes, (n, 2)."""
-        return _centers(self.boxes)
+        return centers_of(self.boxes)
 
     @property
     def sizes(self) -> Floats:
         """Width and height of the boxes, (n, 2)."""
-        return _sizes(self.boxes)
+        return sizes_of(self.boxes)
 
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """K rows, of which those with an id are in use. Never written to; as of when each was seen last, but for running
-    means of `velocities` (heights of the picture a second), `sizes`, `colors`, `queries` and `votes` (scores by class).
+    """K rows, of which those with an id are in use. Never written to; as of when each was seen last (`newest_looks`
+    too), but for running means of `velocities` (heights of the picture a second), `sizes`, `colors`, `looks` and
+    `votes` (scores by class).
     """
 
     ids: Ints
@@ -134,7 +110,8 @@ class Identities:
     velocities: Floats
     sizes: Floats
     colors: Floats
-    queries: Floats
+    looks: Floats
+    newest_looks: Floats
     votes: Floats
     sightings: Ints
 
@@ -150,7 +127,8 @@ class Identities:
             velocities=np.zeros((K, 2)),
             sizes=np.zeros((K, 2)),
             colors=np.zeros((K, 6)),
-            queries=np.zeros((K, channels)),
+            looks=np.zeros((K, channels)),
+            newest_looks=np.zeros((K, channels)),
             votes=np.zeros((K, labels)),
             sightings=np.zeros(K, dtype=np.int64),
         )
@@ -171,53 +149,24 @@ class Identities:
         """For a clock that stepped back."""
         return replace(self, born_s=np.minimum(self.born_s, now_s), seen_s=np.minimum(self.seen_s, now_s))
 
-    def match(self, seen: Sightings, now_s: float, rules: Rules = RULES) -> Ints:
+    def match(self, seen: Sightings, now_s: float, evidence: Evidence) -> Ints:
         """The row of who each object is, or NONE, (n,): one to one, the largest sum of positive log-odds."""
         rows = np.full(len(seen.boxes), NONE, dtype=np.int64)
         known = np.flatnonzero(self.ids != UNUSED)
         if known.size and len(rows):
-            odds = np.maximum(self._log_odds(known, seen, now_s, rules), 0.0)
+            odds = np.maximum(evidence.log_odds(self, known, seen, now_s), 0.0)
             left, right = linear_sum_assignment(odds, maximize=True)
             sure = odds[left, right] > 0
             rows[right[sure]] = known[left[sure]]
         return rows
 
-    def _log_odds(self, known: NDArray[np.intp], seen: Sightings, now_s: float, rules: Rules) -> Floats:
-        away_s = now_s - self.seen_s[known]
-        cues = self._cues(known, seen, away_s, rules)
-        in_sight = (away_s < IN_SIGHT_S)[:, None]
-        odds = np.where(in_sight, _weighed(rules.in_sight, cues), _weighed(rules.away, cues))
-        same_slot = (self.ids[known][:, None] == seen.held) & (away_s < rules.same_slot_s)[:, None]
-        return np.asarray(odds + rules.same_slot * same_slot)
-
-    def _cues(
-        self, known: NDArray[np.intp], seen: Sightings, away_s: Floats, rules: Rules
-    ) -> dict[str, Floats]:
-        """By name, each (known, n): distance of the centres from where the identity should be by now, in sizes and by
-        how far it may have strayed, at most 5; IoU of the boxes there; distance of the colours in 30 units, at most 6;
-        log ratio of the heights; share of the votes for other classes; 1 - cosine of the queries; seconds away, at
-        most 4.
-        """
-        moved = self.velocities[known] * np.minimum(away_s, rules.predict_s)[:, None]
-        boxes = self.boxes[known] + np.concatenate([moved, moved], axis=1)
-        sizes = self.sizes[known]
-        scale = np.sqrt(np.maximum(sizes[:, None], seen.sizes).prod(-1))
-        distance = np.linalg.norm(seen.centers - _centers(boxes)[:, None], axis=-1) / scale
-        reach = rules.reach + rules.reach_per_s * away_s[:, None]
-        color = np.linalg.norm(self.colors[known][:, None] - seen.colors, axis=-1)
-        votes = self.votes[known]
-        return {
-            "distance": np.minimum(distance / reach, 5.0),
-            "overlap": _box_ious(boxes, seen.boxes),
-            "color": np.minimum(color / 30, 6.0),
-            "size": np.abs(np.log(seen.sizes[:, 1] / sizes[:, None, 1])),
-            "label": 1.0 - (votes / votes.sum(1, keepdims=True))[:, seen.labels],
-            "query": 1.0 - _normed(self.queries[known]) @ _normed(seen.queries).T,
-            "gap": np.broadcast_to(np.minimum(away_s, 4.0)[:, None], distance.shape),
-        }
+    def moved(self, rows: Rows, now_s: float, most_s: float) -> Floats:
+        """The boxes (k, 4) of some by now, if each went on as it did, for `most_s` at most."""
+        away_s = np.minimum(now_s - self.seen_s[rows], most_s)[:, None]
+        return self.boxes[rows] + np.tile(self.velocities[rows] * away_s, 2)
 
     def noted(
-        self, rows: Ints, seen: Sightings, next_id: int, now_s: float, rules: Rules = RULES
+        self, rows: Ints, seen: Sightings, next_id: int, now_s: float, following: Following
     ) -> tuple[Identities, Ints]:
         """After a frame whose objects are who `rows` (n,) says: each who is NONE gets an id, from `next_id` on. Also
         the row of each, (n,).
@@ -226,9 +175,10 @@ class Identities:
         places = rows.copy()
         places[new] = self._room(len(new), set(rows.tolist()))
         after = replace(self, **{each.name: getattr(self, each.name).copy() for each in fields(self)})
-        after._follow(rows[rows != NONE], seen, np.flatnonzero(rows != NONE), now_s, rules)
+        after._follow(rows[rows != NONE], seen, np.flatnonzero(rows != NONE), now_s, following)
         after._begin(places[new], seen, new, next_id, now_s)
         after.boxes[places], after.seen_s[places] = seen.boxes, now_s
+        after.newest_looks[places] = seen.looks
         after.sightings[places] += 1
         np.add.at(after.votes, (places, seen.labels), seen.scores)
         return after, places
@@ -239,27 +189,27 @@ class Identities:
         free = [int(row) for row in order if int(row) not in taken]
         return np.array(free[:count], dtype=np.int64)
 
-    def _follow(self, rows: Ints, seen: Sightings, of: NDArray[np.intp], now_s: float, rules: Rules) -> None:
+    def _follow(self, rows: Ints, seen: Sightings, of: Rows, now_s: float, following: Following) -> None:
         """Written to the copy that `noted` makes."""
         elapsed = np.maximum(now_s - self.seen_s[rows], 1e-3)[:, None]
         counts = np.minimum(elapsed, IN_SIGHT_S)
-        limit = rules.heights_per_s * self.sizes[rows, 1:]
-        velocity = np.clip((seen.centers[of] - _centers(self.boxes[rows])) / elapsed, -limit, limit)
+        limit = following.heights_per_s * self.sizes[rows, 1:]
+        velocity = np.clip((seen.centers[of] - centers_of(self.boxes[rows])) / elapsed, -limit, limit)
         first = (self.sightings[rows] == 1)[:, None]
-        kept = _towards(self.velocities[rows], velocity, counts / rules.velocity_s)
-        self.velocities[rows] = np.where(first, velocity * rules.first_velocity, kept)
-        self.sizes[rows] = _towards(self.sizes[rows], seen.sizes[of], counts / rules.sizes_s)
-        self.colors[rows] = _towards(self.colors[rows], seen.colors[of], counts / rules.colors_s)
-        self.queries[rows] = _towards(self.queries[rows], seen.queries[of], counts / rules.queries_s)
-        self.votes[rows] *= np.exp(-counts / rules.votes_s)
+        kept = _towards(self.velocities[rows], velocity, counts / following.velocity_s)
+        self.velocities[rows] = np.where(first, velocity * following.first_velocity, kept)
+        self.sizes[rows] = _towards(self.sizes[rows], seen.sizes[of], counts / following.sizes_s)
+        self.colors[rows] = _towards(self.colors[rows], seen.colors[of], counts / following.colors_s)
+        self.looks[rows] = _towards(self.looks[rows], seen.looks[of], counts / following.looks_s)
+        self.votes[rows] *= np.exp(-counts / following.votes_s)
 
-    def _begin(self, rows: Ints, seen: Sightings, of: NDArray[np.intp], next_id: int, now_s: float) -> None:
+    def _begin(self, rows: Ints, seen: Sightings, of: Rows, next_id: int, now_s: float) -> None:
         """Written to the copy that `noted` makes."""
         self.ids[rows] = np.arange(next_id, next_id + len(rows))
         self.born_s[rows], self.sightings[rows] = now_s, 0
         self.velocities[rows], self.votes[rows] = 0.0, 0.0
         self.sizes[rows], self.colors[rows] = seen.sizes[of], seen.colors[of]
-        self.queries[rows] = seen.queries[of]
+        self.looks[rows] = seen.looks[of]
 
 
 def mask_colors(inside: NDArray[np.bool_], picture: NDArray[np.float32]) -> Floats:
@@ -276,29 +226,16 @@ def mask_colors(inside: NDArray[np.bool_], picture: NDArray[np.float32]) -> Floa
     return lab.reshape(-1)
 
 
-def _weighed(weights: Weights, cues: dict[str, Floats]) -> Floats:
-    return np.asarray(sum(getattr(weights, name) * cue for name, cue in cues.items()) + weights.bias)
-
-
 def _towards(old: Floats, new: Floats, time_constants: Floats) -> Floats:
     """A running mean after so many time constants (n, 1)."""
     return np.asarray(new + np.exp(-time_constants) * (old - new))
 
 
-def _centers(boxes: Floats) -> Floats:
+def centers_of(boxes: Floats) -> Floats:
+    """(n, 4) -> (n, 2)."""
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-def _sizes(boxes: Floats) -> Floats:
+def sizes_of(boxes: Floats) -> Floats:
+    """(n, 4) -> width and height (n, 2), never zero."""
     return np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6)
-
-
-def _normed(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
-
-
-def _box_ious(a: Floats, b: Floats) -> Floats:
-    """(A, 4) and (B, 4) -> (A, B)."""
-    low, high = np.maximum(a[:, None, :2], b[:, :2]), np.minimum(a[:, None, 2:], b[:, 2:])
-    common = np.maximum(high - low, 0.0).prod(-1)
-    return np.asarray(common / (_sizes(a).prod(1)[:, None] + _sizes(b).prod(1) - common))

@@ -122,7 +122,7 @@ class OnlineTracker:
         self.config = config or checkpoint.tracker
         self.labels: tuple[str, ...] = self.model.config.labels
         self.runtime = runtime or TorchRuntime(self.model)
-        self.slots = SlotTracker(self.model, self.config, self.runtime)
+        self.slots = SlotTracker(self.model, self.config, self.runtime, checkpoint.recognizer)
 
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen yet."""

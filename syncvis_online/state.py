@@ -20,7 +20,7 @@ from syncvis_online.errors import DataError
 from syncvis_online.identities import CAPACITY, Identities
 from syncvis_online.memory import Memory
 
-FORMAT = "syncvis-online-state/3"
+FORMAT = "syncvis-online-state/4"
 FREE = 0
 """Track id of a slot that holds no identity."""
 NEVER = -np.inf
@@ -96,10 +96,10 @@ class TrackerState:
 
     @staticmethod
     def initial(
-        learned: Tensor, mask_channels: int, memory_entries: int, labels: int | None = None
+        learned: Tensor, mask_channels: int, memory_entries: int, labels: int | None = None, looks: int = 0
     ) -> TrackerState:
-        """Every slot free; `learned` (N, C) are the model's own queries. `labels`: the number of classes, of a tracker
-        that re-identifies.
+        """Every slot free; `learned` (N, C) are the model's own queries. `labels`: the number of classes, and `looks`
+        that of the numbers of an object's looks, of a tracker that re-identifies.
         """
         N = len(learned)
         return TrackerState(
@@ -112,9 +112,7 @@ class TrackerState:
             scores=np.zeros(N),
             boxes=np.zeros((N, 4)),
             memory=SlotMemory.empty(N, memory_entries, learned) if memory_entries else None,
-            identities=None
-            if labels is None
-            else Identities.nobody(learned.shape[1], labels, max(CAPACITY, 2 * N)),
+            identities=None if labels is None else Identities.nobody(looks, labels, max(CAPACITY, 2 * N)),
         )
 
     @property

@@ -20,10 +20,12 @@ from syncvis_online.association import ASSOCIATIONS, NONE, Side
 from syncvis_online.candidates import Candidates
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
+from syncvis_online.evidence import RULES
 from syncvis_online.features import FrameFeatures
-from syncvis_online.identities import Sightings, mask_colors
+from syncvis_online.identities import Evidence, Sightings, mask_colors
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
+from syncvis_online.recognition import CROP, Recognizer, Views, crop
 from syncvis_online.runtime import Runtime, TorchRuntime
 from syncvis_online.state import FREE, TrackerState
 
@@ -45,7 +47,7 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class _OfSlots:
+class OfSlots:
     """What the video branch says of a window, by slot: class probability (N, K), mask embeddings, v after it."""
 
     probability: NDArray[np.float32]
@@ -56,9 +58,17 @@ class _OfSlots:
 class SlotTracker:
     """Runs the decoder on windows and gives each slot its life. Holds the model and the config, no state."""
 
-    def __init__(self, model: SyncVIS, config: TrackerConfig, runtime: Runtime | None = None) -> None:
+    def __init__(
+        self,
+        model: SyncVIS,
+        config: TrackerConfig,
+        runtime: Runtime | None = None,
+        recognizer: Recognizer | None = None,
+    ) -> None:
         self.model = model
         self.config = config
+        self._recognizer = recognizer
+        self._evidence: Evidence = recognizer or RULES
         self._runtime = runtime or TorchRuntime(model)
         self.association = ASSOCIATIONS[config.association]
 
@@ -67,7 +77,8 @@ class SlotTracker:
         learned = self.model.decoder.video_query.detach()
         config = self.model.config
         labels = len(config.labels) if self.config.reidentify_s else None
-        return TrackerState.initial(learned, config.mask_channels, config.memory_entries, labels)
+        looks = self._recognizer.channels if self._recognizer else config.channels
+        return TrackerState.initial(learned, config.mask_channels, config.memory_entries, labels, looks)
 
     @torch.inference_mode()
     def decode(self, features: FrameFeatures, states: Sequence[TrackerState]) -> DecoderOutput:
@@ -170,7 +181,7 @@ class SlotTracker:
 
     def _of_slots(
         self, features: FrameFeatures, output: DecoderOutput, row: int, shared: int, state: TrackerState
-    ) -> tuple[_OfSlots, TrackerState]:
+    ) -> tuple[OfSlots, TrackerState]:
         """The last layer's answer of window `row`, whose first `shared` frames the window before held too; and the
         state with every slot's content moved to the place of the query that answers for it: a query belongs to its
         place, for each has a position encoding of its own. Where none answers, nothing is likely.
@@ -190,9 +201,9 @@ class SlotTracker:
             left = np.setdiff1d(np.arange(len(place)), place)
             place[unanswered] = left
             probability[left] = 0.0
-        return _OfSlots(probability, found.embeds, found.queries), state.moved(place)
+        return OfSlots(probability, found.embeds, found.queries), state.moved(place)
 
-    def _candidates(self, of_slots: _OfSlots, maps: Tensor) -> Candidates:
+    def _candidates(self, of_slots: OfSlots, maps: Tensor) -> Candidates:
         """Of one frame, whose mask features are `maps` (Cm, h, w)."""
         least = min(self.config.birth_score, self.config.keep_score)
         return Candidates.of(of_slots.probability, of_slots.embeds, maps, least, self.config.min_area)
@@ -262,7 +273,8 @@ class SlotTracker:
         known = state.identities.remembered(now_s, self.config.reidentify_s, newest_s)
         ready = np.isin(seen, self._waited(state, seen, now_s))
         slots, looks = np.array(seen, dtype=np.int64)[ready], looks.of(np.flatnonzero(ready))
-        after, rows = known.noted(known.match(looks, now_s), looks, state.next_id, now_s)
+        rows = known.match(looks, now_s, self._evidence)
+        after, rows = known.noted(rows, looks, state.next_id, now_s, self._evidence.following)
         track_ids, born_s = state.track_ids.copy(), state.born_s.copy()
         track_ids[slots], born_s[slots] = after.ids[rows], after.born_s[rows]
         elsewhere = np.isin(track_ids, after.ids[rows])
@@ -272,10 +284,10 @@ class SlotTracker:
         state = replace(state, track_ids=track_ids, born_s=born_s, next_id=next_id, identities=after)
         return self._freed(state, elsewhere)
 
-    @staticmethod
     def _looks(
+        self,
         found: Candidates,
-        of_slots: _OfSlots,
+        of_slots: OfSlots,
         features: FrameFeatures,
         frame: tuple[int, int],
         seen: Sequence[int],
@@ -287,14 +299,39 @@ class SlotTracker:
         picture = features.colors[frame].float().cpu().numpy()
         height, width = picture.shape[1:]
         colors = [mask_colors(found.mask(j), picture) for j in seen]
-        index = torch.as_tensor(seen, dtype=torch.int64, device=of_slots.queries.device)
+        if self._recognizer is None:
+            looks = of_slots.queries[list(seen)].double().cpu().numpy()
+        else:
+            maps = features.mask_features[frame]
+            looks = self._recognizer.looks(self._views(found, of_slots, maps, picture, seen))
         return Sightings(
             boxes=state.boxes[seen] * np.array([width / height, 1.0, width / height, 1.0]),
             colors=np.array(colors).reshape(-1, 6),
-            queries=of_slots.queries[index].double().cpu().numpy(),
+            looks=looks,
             labels=state.labels[seen],
             scores=state.scores[seen],
             held=state.track_ids[seen],
+        )
+
+    @staticmethod
+    def _views(
+        found: Candidates,
+        of_slots: OfSlots,
+        maps: Tensor,
+        picture: NDArray[np.float32],
+        seen: Sequence[int],
+    ) -> Views:
+        """What a recognizer sees of the objects in the slots `seen` on a frame, whose mask features are `maps`
+        (Cm, h, w) and whose picture in their size is `picture` (3, h, w).
+        """
+        index = list(seen)
+        inside = torch.from_numpy(found.inside[found.row[index]]).to(maps.device, torch.float32)
+        area = inside.sum((1, 2)).clamp(min=1)
+        pooled = torch.einsum("nhw,chw->nc", inside, maps.float()) / area[:, None]
+        vectors = [of_slots.queries[index].float(), of_slots.embeds[index].float(), pooled]
+        crops = [crop(found.mask(j), picture) for j in seen]
+        return Views(
+            torch.cat(vectors, dim=1).cpu().numpy(), np.array(crops, dtype=np.uint8).reshape(-1, *CROP, 4)
         )
 
     def retire(self, state: TrackerState, now_s: float, *, broken: bool = False) -> TrackerState:
@@ -340,7 +377,7 @@ class SlotTracker:
         )
 
     @staticmethod
-    def _carry(state: TrackerState, after: _OfSlots, seen: Sequence[int]) -> TrackerState:
+    def _carry(state: TrackerState, after: OfSlots, seen: Sequence[int]) -> TrackerState:
         """p of the slots that were seen is v after this window; a lost slot keeps its own, frozen."""
         if not seen:
             return state

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from syncvis_online.errors import DataError
 from syncvis_online.types import LABELS, Image, encode_mask
 
 SIZE = (360, 640)
+Split = Literal["heldout", "train"]
 FPS = 10.0
 
 
@@ -33,11 +35,12 @@ class PastedVideo:
     seed: int
     length: int
     size: tuple[int, int] = SIZE
+    split: Split = "heldout"
     _clip: Clip | None = field(default=None, init=False, repr=False)
 
     @property
     def name(self) -> str:
-        return f"pasted-{self.seed}"
+        return f"pasted-{self.seed}" if self.split == "heldout" else f"pasted-{self.split}-{self.seed}"
 
     @property
     def fps(self) -> float:
@@ -61,18 +64,20 @@ class PastedVideo:
         )
 
 
-def pasted_videos(root: Path, seeds: Sequence[int], length: int) -> tuple[PastedVideo, ...]:
-    """A video for each of `seeds`, of the photographs in `root` that are held out of training.
+def pasted_videos(
+    root: Path, seeds: Sequence[int], length: int, split: Split = "heldout"
+) -> tuple[PastedVideo, ...]:
+    """A video for each of `seeds`, of the photographs in `root` that are held out of training, or of the others.
 
     Cut-outs come from all of them; backgrounds are those on which every object of LABELS is annotated and nothing has
     to be ignored. Raises DataError when the photographs are missing or damaged, or none is fit.
     """
-    photographs = list(PhotographSet(root, "heldout"))
+    photographs = list(PhotographSet(root, split))
     backgrounds = [p for p in photographs if len(p.labelled) == len(LABELS) and not p.ignore.any()]
     if not backgrounds:
-        raise DataError(f"{root}: no photograph that is held out is annotated in full")
+        raise DataError(f"{root}: no photograph of '{split}' is annotated in full")
     try:
         cutouts = CutoutBank.of(photographs)
     except ValueError as error:
         raise DataError(f"{root}: {error}") from None
-    return tuple(PastedVideo(backgrounds, cutouts, seed, length) for seed in seeds)
+    return tuple(PastedVideo(backgrounds, cutouts, seed, length, split=split) for seed in seeds)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl
@@ -20,7 +20,10 @@ from syncvis_online.errors import ConfigError
 from syncvis_online.evaluation.pasted_videos import pasted_videos
 from syncvis_online.types import LABELS, RLE, Image, encode_mask
 
-SPEC_HELP = "a YouTube-VIS JSON file, synthetic:LEVEL?seeds=A-B&frames=N, or pasted:FOLDER?seeds=A-B&frames=N"
+SPEC_HELP = (
+    "a YouTube-VIS JSON file, synthetic:LEVEL?seeds=A-B&frames=N[&fps=F], or "
+    "pasted:FOLDER?seeds=A-B&frames=N[&split=train]"
+)
 DEFAULT_FRAMES = 80
 HELD_OUT = {"long": ("9500-9509", 1200), "endless": ("9700", 12_000)}
 """Seeds and frames that are meant by a level alone, of the levels that are benchmarks of their own."""
@@ -142,9 +145,11 @@ class RenderedVideo:
 
 def open_videos(spec: str) -> tuple[EvaluationVideo, ...]:
     """The videos that SPEC names: `synthetic:LEVEL?seeds=A-B&frames=N`, `pasted:FOLDER?seeds=A-B&frames=N` (of the
-    photographs in FOLDER that are held out of training), or the path of a YouTube-VIS JSON.
+    photographs in FOLDER that are held out of training; with `split=train` of those that are not), or the path of a
+    YouTube-VIS JSON.
 
-    `seeds` is one number or a range with both ends in it, `frames` (of each video) is 80 when left out.
+    `seeds` is one number or a range with both ends in it, `frames` (of each video) is 80 when left out, `fps` of a
+    synthetic camera the level's.
     `synthetic:long` and `synthetic:endless` by themselves mean the seeds and frames that are held out for them.
     Raises ConfigError saying what is wrong with SPEC, DataError for a file that is missing or damaged.
     """
@@ -153,8 +158,12 @@ def open_videos(spec: str) -> tuple[EvaluationVideo, ...]:
         return _synthetic(spec, rest)
     if kind == "pasted" and colon:
         folder, _, query = rest.partition("?")
-        seeds, frames = _seeds_and_frames(spec, query, "", DEFAULT_FRAMES)
-        return pasted_videos(Path(folder), seeds, frames)
+        options = _options(spec, query, ("frames", "seeds", "split"))
+        seeds, frames = _seeds_and_frames(spec, options, "", DEFAULT_FRAMES)
+        split = options.get("split", "heldout")
+        if split not in ("heldout", "train"):
+            raise ConfigError(f"'{spec}': split must be heldout or train, not '{split}'")
+        return pasted_videos(Path(folder), seeds, frames, "train" if split == "train" else "heldout")
     if not Path(spec).exists():
         raise ConfigError(f"'{spec}' names no data: no such file (SPEC is {SPEC_HELP})")
     return tuple(StoredVideo(video) for video in read_youtube_vis(Path(spec)))
@@ -162,23 +171,33 @@ def open_videos(spec: str) -> tuple[EvaluationVideo, ...]:
 
 def _synthetic(spec: str, rest: str) -> tuple[EvaluationVideo, ...]:
     name, _, query = rest.partition("?")
-    seeds, frames = _seeds_and_frames(spec, query, *HELD_OUT.get(name, ("", DEFAULT_FRAMES)))
+    options = _options(spec, query, ("fps", "frames", "seeds"))
+    seeds, frames = _seeds_and_frames(spec, options, *HELD_OUT.get(name, ("", DEFAULT_FRAMES)))
     level = load_level(name)
+    if "fps" in options:
+        if not re.fullmatch(r"\d+(\.\d+)?", options["fps"], re.ASCII) or not 0 < float(options["fps"]) <= 240:
+            raise ConfigError(f"'{spec}': fps must be a number in (0, 240], not '{options['fps']}'")
+        level = replace(level, fps=float(options["fps"]))
     return tuple(RenderedVideo(level, seed, frames) for seed in seeds)
 
 
-def _seeds_and_frames(spec: str, query: str, held_out: str, length: int) -> tuple[range, int]:
-    """What `seeds=A-B&frames=N` says, or what is meant where it does not. Raises ConfigError."""
+def _options(spec: str, query: str, known: tuple[str, ...]) -> dict[str, str]:
+    """What stands behind the question mark. Raises ConfigError for what is not known."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise ConfigError(f"'{spec}': '{query}' is not of the form seeds=A-B&frames=N") from None
     options = dict(pairs)
-    unknown = sorted(set(options) - {"seeds", "frames"})
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ConfigError(f"'{spec}': unknown option '{unknown[0]}' (there are: frames, seeds)")
+        raise ConfigError(f"'{spec}': unknown option '{unknown[0]}' (there are: {', '.join(known)})")
     if len(options) < len(pairs):
         raise ConfigError(f"'{spec}': an option is given twice")
+    return options
+
+
+def _seeds_and_frames(spec: str, options: Mapping[str, str], held_out: str, length: int) -> tuple[range, int]:
+    """What `seeds=A-B&frames=N` says, or what is meant where it does not. Raises ConfigError."""
     seeds = re.fullmatch(r"(\d+)(?:-(\d+))?", options.get("seeds", held_out), re.ASCII)
     if seeds is None:
         raise ConfigError(f"'{spec}': needs seeds=A or seeds=A-B with whole numbers, e.g. seeds=1000-1019")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncvis_online.evidence import RULES
 from syncvis_online.identities import NONE, UNUSED, Identities, Sightings, mask_colors
 
 CHANNELS, LABELS = 8, 3
@@ -24,7 +25,7 @@ def sightings(*objects: tuple[float, float, tuple[float, ...]], height: float = 
     return Sightings(
         boxes=np.concatenate([centers - half, centers + half], axis=1),
         colors=np.array([color for *_, color in objects]).reshape(n, 6),
-        queries=np.ones((n, CHANNELS)),
+        looks=np.ones((n, CHANNELS)),
         labels=np.zeros(n, dtype=np.int64),
         scores=np.full(n, 0.8),
         held=np.full(n, UNUSED, dtype=np.int64),
@@ -34,7 +35,8 @@ def sightings(*objects: tuple[float, float, tuple[float, ...]], height: float = 
 def tell(known: Identities, seen: Sightings, now_s: float) -> tuple[Identities, list[int]]:
     """A frame more, and the id of each of its objects."""
     next_id = int(known.ids.max()) + 1
-    after, rows = known.noted(known.match(seen, now_s), seen, next_id, now_s)
+    rows = known.match(seen, now_s, RULES)
+    after, rows = known.noted(rows, seen, next_id, now_s, RULES.following)
     return after, after.ids[rows].tolist()
 
 
@@ -81,7 +83,7 @@ def random_sightings(rng: np.random.Generator, most: int) -> Sightings:
     return Sightings(
         boxes=np.concatenate([corner, corner + rng.uniform(0.02, 0.5, (n, 2))], axis=1),
         colors=rng.normal(0, 60, (n, 6)),
-        queries=rng.normal(size=(n, CHANNELS)),
+        looks=rng.normal(size=(n, CHANNELS)),
         labels=rng.integers(0, LABELS, n),
         scores=rng.uniform(0.1, 1, n),
         held=np.full(n, UNUSED, dtype=np.int64),
@@ -119,12 +121,12 @@ def test_neither_scale_nor_order_nor_the_clock_changes_who_is_who(
         seen = random_sightings(rng, scene[1])
         order = rng.permutation(len(seen.boxes))
         moved = replace(seen.of(order), boxes=seen.boxes[order] * scale)
-        rows, same = known.match(seen, t / 10), other.match(moved, t / 10 + later)
+        rows, same = known.match(seen, t / 10, RULES), other.match(moved, t / 10 + later, RULES)
         assert rows[order].tolist() == same.tolist()
         # Told in one order: who is new gets its row by it.
-        known, _ = known.noted(rows, seen, int(known.ids.max()) + 1, t / 10)
+        known, _ = known.noted(rows, seen, int(known.ids.max()) + 1, t / 10, RULES.following)
         scaled = replace(seen, boxes=seen.boxes * scale)
-        other, _ = other.noted(rows, scaled, int(other.ids.max()) + 1, t / 10 + later)
+        other, _ = other.noted(rows, scaled, int(other.ids.max()) + 1, t / 10 + later, RULES.following)
 
 
 def test_a_full_house_forgets_who_was_away_for_longest() -> None:
@@ -134,8 +136,8 @@ def test_a_full_house_forgets_who_was_away_for_longest() -> None:
         assert ids == [t + 1]
     assert sorted(known.ids.tolist()) == [2, 3, 4]
     there = sightings((4.0, 0.5, RED))
-    assert known.ids[known.match(there, 3.1)].tolist() == [3]
-    assert (nobody(3).match(there, 3.1) == NONE).all()
+    assert known.ids[known.match(there, 3.1, RULES)].tolist() == [3]
+    assert (nobody(3).match(there, 3.1, RULES) == NONE).all()
 
 
 def test_a_glimpse_is_forgotten_sooner() -> None:
@@ -151,7 +153,7 @@ def test_a_glimpse_is_forgotten_sooner() -> None:
 
 def test_a_pause_that_does_not_count_leaves_everybody_where_they_were() -> None:
     known, _ = tell(nobody(), sightings((0.5, 0.5, RED)), 0.0)
-    assert known.later_than(100.0).match(sightings((0.5, 0.5, RED)), 100.1).tolist() == [0]
+    assert known.later_than(100.0).match(sightings((0.5, 0.5, RED)), 100.1, RULES).tolist() == [0]
     assert known.no_later_than(-5.0).seen_s.max() == -5.0
 
 
