@@ -97,7 +97,9 @@ class Recorded:
             checkpoint = load_model(str(self._model))
             fold_batch_norms(checkpoint.model)
             recording = Recording(checkpoint, self._keep_s)
-            with tqdm(total=sum(videos[i].length for i in missing), unit="frame", desc=spec) as bar:
+            with tqdm(
+                total=sum(videos[i].length for i in missing), unit="frame", desc=spec, disable=None
+            ) as bar:
                 for i in missing:
                     shots[i] = made = recording.record(videos[i], bar.update)
                     made.save(paths[i])
@@ -119,7 +121,7 @@ def learned(
     cues: list[NDArray[np.float32]] = []
     same: list[NDArray[np.bool_]] = []
     for turn in range(training.rounds):
-        for shot in tqdm(data, unit="video", desc=f"pairs, round {turn + 1}"):
+        for shot in tqdm(data, unit="video", desc=f"pairs, round {turn + 1}", disable=None):
             for some, are_same in _pairs(shot, evidence, training.keep_s, looks[id(shot)]):
                 cues.append(some)
                 same.append(are_same)
@@ -185,7 +187,7 @@ def _train_appearance(
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-2)
     recent = math.nan
-    for step in tqdm(range(count), unit="step", desc="appearance"):
+    for step in tqdm(range(count), unit="step", desc="appearance", disable=None):
         _set_rate(optimizer, 1e-3 * min(1.0, step / 100), step / count)
         places, whose, of_video = objects.drawn(rng)
         vectors = objects.vectors[places]
@@ -256,7 +258,7 @@ def _train_pairs(
             layer.reset_parameters()
     near = torch.nonzero((given[:, CUES.index("distance")] < NEAR) | (wanted > 0))[:, 0]
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
-    for step in tqdm(range(count), unit="step", desc="pairs"):
+    for step in tqdm(range(count), unit="step", desc="pairs", disable=None):
         _set_rate(optimizer, 2e-3, step / count)
         any_of, near_of = torch.randint(len(given), (1024,)), near[torch.randint(len(near), (512,))]
         index = near_of if step % 2 else any_of

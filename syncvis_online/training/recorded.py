@@ -70,7 +70,7 @@ class Shot:
     def load(path: Path) -> Shot | None:
         """What `save` wrote; None where it is not there, or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except (OSError, ValueError, zipfile.BadZipFile):
             return None
