@@ -1,7 +1,7 @@
 """How identities are carried from window to window, compared: the same encoder, thresholds and life of a slot.
 
 `python -m benchmarks.associations [--data SPEC] [--model NAME] [--associations NAME ...] [--tracker KEY=VALUE ...]
-[--processes N] [--json FILE]`
+[--processes N] [--folder DIR] [--json FILE]`
 
 Every frame is rendered and encoded once, and every association decodes it in step; those that start every window from
 the learned queries share that too. Prints HOTA, AssA, DetA, IDF1, switches and tube AP, and the share of objects that
@@ -12,13 +12,16 @@ tracker's time a frame without the encoder's; with several processes on a busy m
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import multiprocessing
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
@@ -26,7 +29,7 @@ from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
 
-from syncvis_online.checkpoint import load_model
+from syncvis_online.checkpoint import load_model, resolve_model
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.evaluation.bytetrack import ByteTrackVideoTracker
@@ -35,6 +38,7 @@ from syncvis_online.evaluation.run import VideoTracker, judge, write_result
 from syncvis_online.evaluation.tubes import VideoResult, predicted_tubes
 from syncvis_online.evaluation.videos import open_videos
 from syncvis_online.features import FrameFeatures
+from syncvis_online.files import replacing
 from syncvis_online.online import OnlineTracker
 from syncvis_online.types import FrameTracks
 
@@ -138,6 +142,21 @@ def track_in_step(
     }
 
 
+def kept_or_tracked(index: int, folder: Path | None, **how: Any) -> dict[str, Any]:
+    """What `track_in_step` made of a video; of an earlier run, where `folder` has it."""
+    if folder is None:
+        return track_in_step(index, **how)
+    said = hashlib.sha256(json.dumps([index, how], sort_keys=True).encode())
+    said.update(resolve_model(how["model"]).read_bytes())
+    path = folder / f"{index}-{said.hexdigest()[:16]}.pickle"
+    if path.is_file():
+        return cast(dict[str, Any], pickle.loads(path.read_bytes()))  # noqa: S301, our own file
+    made = track_in_step(index, **how)
+    with replacing(path) as draft:
+        draft.write_bytes(pickle.dumps(made))
+    return made
+
+
 def figures(name: str, videos: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All figures of one association."""
     results = [video["results"][name] for video in videos]
@@ -179,11 +198,17 @@ def main() -> None:
     parser.add_argument("--associations", nargs="+", choices=ASSOCIATIONS, default=list(ASSOCIATIONS))
     parser.add_argument("--tracker", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="keep each video's answers; go on with them"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     settings = {key: yaml.safe_load(value) for key, _, value in (x.partition("=") for x in arguments.tracker)}
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     work = partial(
-        track_in_step,
+        kept_or_tracked,
+        folder=arguments.folder,
         spec=arguments.data,
         model=arguments.model,
         names=arguments.associations,

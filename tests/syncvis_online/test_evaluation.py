@@ -119,6 +119,11 @@ def test_a_world_and_its_youtube_vis_file_hold_the_same_truth(tmp_path: Path) ->
         ("synthetic:easy?seeds=5&frames=0", "frames must be a whole number of at least 1, not '0'"),
         ("synthetic:easy?seeds=5&frames=many", "not 'many'"),
         ("synthetic:easy?seeds=5&size=3", "unknown option 'size'"),
+        ("synthetic:easy?seeds=5&split=train", r"unknown option 'split' \(there are: fps, frames, seeds\)"),
+        ("synthetic:easy?seeds=5&fps=0", r"fps must be a number in \(0, 240\], not '0'"),
+        ("synthetic:easy?seeds=5&fps=fast", "not 'fast'"),
+        ("pasted:nowhere?seeds=5&fps=5", "unknown option 'fps'"),
+        ("pasted:nowhere?seeds=5&split=all", "split must be heldout or train, not 'all'"),
         ("synthetic:easy?seeds=5&seeds=6", "given twice"),
         ("synthetic:easy?seeds", "not of the form"),
         ("synthetic:nosuchlevel?seeds=5", "nosuchlevel"),
@@ -239,6 +244,12 @@ def test_pasted_videos_are_the_same_each_time_and_show_what_is_held_out(tmp_path
     assert len(held_out) == 2
     assert {each.name for each in one.backgrounds} <= set(held_out)
     assert {cutout.photograph for cutout in one.cutouts.draw(20, np.random.default_rng(0))} <= set(held_out)
+    (learned,) = open_videos(f"pasted:{tmp_path}?seeds=3&frames=5&split=train")
+    assert learned.name == "pasted-train-3"
+    assert not {each.name for each in learned.backgrounds} & set(held_out)
+    assert not {cutout.photograph for cutout in learned.cutouts.draw(20, np.random.default_rng(0))} & set(
+        held_out
+    )
 
 
 def test_pasted_videos_need_photographs_that_are_annotated_in_full(tmp_path: Path) -> None:
