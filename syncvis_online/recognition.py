@@ -152,8 +152,8 @@ def pair_cues(known: Identities, rows: Rows, seen: Sightings, now_s: float) -> N
     away_s = (now_s - known.seen_s[rows])[:, None]
     same = known.ids[rows][:, None] == seen.held
     cues |= {
-        "away": np.minimum(away_s, 6.0),
-        "log_away": np.log(np.clip(away_s, 0.1, 6.0)),
+        "away": np.minimum(away_s, 8.0),
+        "log_away": np.log(np.clip(away_s, 0.1, 8.0)),
         "age": np.log1p(known.seen_s[rows] - known.born_s[rows])[:, None],
         "score": seen.scores[None],
         "same_slot": same,

@@ -37,7 +37,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--keep-s",
         type=positive_seconds,
-        default=4.0,
+        default=6.0,
         metavar="S",
         help="for so long somebody is waited for: `reidentify_s` (%(default)s)",
     )

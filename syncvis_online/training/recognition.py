@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from syncvis_online.recognition import CUES, FOLLOWING, Appearance, Recognizer, 
 from syncvis_online.training.recorded import Ids, Recording, Shot
 from syncvis_online.training.telling import by_evidence, steps, total
 
+PAIRS_S = 4.0
+"""Pairs that are learned from are of somebody who was seen within so long: later ones are few, and hardly anybody."""
 LATELY = 9
 """Whose row it is, is what most of its last so many sightings were."""
 NEAR = 1.5
@@ -39,6 +41,8 @@ NEAR = 1.5
 TEMPERATURE = 0.1
 VIDEOS, OBJECTS, VIEWS = 4, 10, 4
 """In one step of contrast: videos, objects of each, views of each object."""
+MORE_ODDS = (0.0, 0.25, 0.5, 0.75)
+"""What is tried, to be added to the log-odds of every pair."""
 Say = Callable[[str], None]
 
 
@@ -51,7 +55,7 @@ class RecognitionTraining:
 
     data: tuple[str, ...]
     tuning: tuple[str, ...] = ()
-    keep_s: float = 4.0
+    keep_s: float = 6.0
     appearance_steps: int = 2500
     pair_steps: int = 4000
     rounds: int = 2
@@ -122,14 +126,46 @@ def learned(
     same: list[NDArray[np.bool_]] = []
     for turn in range(training.rounds):
         for shot in tqdm(data, unit="video", desc=f"pairs, round {turn + 1}", disable=None):
-            for some, are_same in _pairs(shot, evidence, training.keep_s, looks[id(shot)]):
+            for some, are_same in _pairs(shot, evidence, PAIRS_S, looks[id(shot)]):
                 cues.append(some)
                 same.append(are_same)
         _train_pairs(recognizer, np.concatenate(cues), np.concatenate(same), training.pair_steps)
         evidence = recognizer.eval()
-        told = total(tuning, lambda shot: by_evidence(shot, recognizer, training.keep_s, looks[id(shot)]))[1]
-        say(f"learned, round {turn + 1}, {sum(map(len, cues))} pairs: {told}")
+        said = _told(recognizer, tuning, training.keep_s, looks)[1]
+        say(f"learned, round {turn + 1}, {sum(map(len, cues))} pairs: {said}")
+    if tuning:
+        balance(recognizer, tuning, training.keep_s, looks, say)
     return recognizer
+
+
+def balance(
+    recognizer: Recognizer,
+    tuning: Sequence[Sequence[Shot]],
+    keep_s: float,
+    looks: Mapping[int, Sequence[Floats]],
+    say: Say = print,
+) -> None:
+    """Add to the log-odds of every pair what is worth the most on the videos for tuning: pairs are learned one by one,
+    and one to one among many they are told together. `looks` of every shot, by its `id`.
+    """
+    last = recognizer.pairs.layers[-1]
+    assert isinstance(last, nn.Linear)
+    learned_bias = last.bias.detach().clone()
+    worths = {}
+    for more in MORE_ODDS:
+        last.bias.data = learned_bias + more
+        worths[more], words = _told(recognizer, tuning, keep_s, looks)
+        say(f"log-odds {more:+g}: {words}")
+    last.bias.data = learned_bias + max(worths, key=worths.__getitem__)
+
+
+def _told(
+    recognizer: Recognizer,
+    tuning: Sequence[Sequence[Shot]],
+    keep_s: float,
+    looks: Mapping[int, Sequence[Floats]],
+) -> tuple[float, str]:
+    return total(tuning, lambda shot: by_evidence(shot, recognizer, keep_s, looks[id(shot)]))
 
 
 def _looks(recognizer: Recognizer, shot: Shot) -> list[Floats]:
