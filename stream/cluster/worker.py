@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 CONTROLLER = "controller"
 RETRY_S = 0.2
+LEAST_S = 0.05
+"""Between two reports: what takes a while to be done is not asked for without a pause."""
 
 
 class WorkerError(Exception):
@@ -111,17 +113,20 @@ class Worker:
             await self._report(host, address)
 
     async def _report(self, host: Host, address: str) -> None:
-        """Say how it is, do as ordered, for ever. While the controller is away, what is held is held to its end."""
+        """Say how it is, do as ordered, for ever. While the controller is away, what is held is held to its end, and
+        run for a while longer.
+        """
         async with asyncio.TaskGroup() as tasks:
             while True:
-                report = await host.report(address)
+                report = host.report(address)
                 began_s = boot_time_s()
                 orders = await self._orders(report)
-                if orders is None:
-                    await asyncio.sleep(RETRY_S)
-                else:
+                if orders is not None:
                     host.obey(orders, began_s)
                 tasks.create_task(host.settle(), name="settle cameras")
+                tasks.create_task(host.take_snapshots(), name="snapshots of trackers")
+                least_s = RETRY_S if orders is None else LEAST_S
+                await asyncio.sleep(max(0.0, began_s + least_s - boot_time_s()))
 
     async def _orders(self, report: Report) -> Orders | None:
         try:

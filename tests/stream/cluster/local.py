@@ -75,13 +75,14 @@ class LocalCluster:
         for worker in self.workers.values():
             if worker.silent:
                 continue
-            report = await worker.host.report(worker.address)
+            report = worker.host.report(worker.address)
             sent_at_s = worker.now_s()
             self.book.report(report, self.now_s())
             self.book.tick(self.now_s())
             if self.book.knows(worker.name):
                 worker.host.obey(self.book.orders(worker.name), sent_at_s)
             await worker.host.settle()
+            await worker.host.take_snapshots()
         self.changed.set()
 
     async def beat_until(self, true: Any) -> None:
