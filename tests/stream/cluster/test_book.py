@@ -6,12 +6,14 @@ other beginnings, and messages that are late or lost.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.cluster.book import MARGIN, SILENT_S, SKIPPED_IDS, Book
+from stream.cluster.book import MARGIN, SILENT_S, Book
+from stream.cluster.cameras import SKIPPED_IDS
 from stream.cluster.host import KEPT_S
 from stream.cluster.messages import Assignment, Held, Orders, Released, Report, Snapshot
 from stream.cluster.records import BLOCK, Record
@@ -325,13 +327,13 @@ def test_what_is_kept_up_to_date_is_what_a_look_at_everything_finds(
     play = played()
     told: dict[str, Orders] = {}
     for what, which, seconds in happened:
-        for doing in (lambda: play.pass_time(seconds), lambda: step(play, what, play.workers[which])):
+        for doing in (partial(play.pass_time, seconds), partial(step, play, what, play.workers[which])):
             book = play.book
             doing()
             if play.book is not book:
                 told.clear()
             changed = play.book.changed()
-            leases, records = play.book._leases._by_camera, play.book._cameras.records
+            leases, records = play.book._leases._by_camera, play.book._cameras._records
             there = {name for name, record in records.items() if record.settings is not None}
             assert set(play.book.unassigned()) == there - leases.keys()
             assert len(play.book) == len(there) == len(play.book.cameras())
@@ -346,7 +348,7 @@ def test_what_is_kept_up_to_date_is_what_a_look_at_everything_finds(
 
 def orders_by_all(book: Book, worker: str) -> Orders:
     """What `Book.orders` has to say, by all leases that there are."""
-    records, report = book._cameras.records, book._workers[worker].report
+    records, report = book._cameras._records, book._workers[worker].report
     hold, prepare, begin = {}, {}, []
     for camera, lease in sorted(book._leases._by_camera.items()):
         record = records[camera]
