@@ -37,6 +37,8 @@ FORGOTTEN_S = 60.0
 """A worker that has no camera and says nothing for so long is taken off the list."""
 LOOK_S = 1.0
 """So often each worker is looked at, and for cameras that had better be elsewhere. Less than a lease."""
+LEAST_S = 0.1
+"""No sooner is looked for the next moves when one is done."""
 
 
 @dataclass(slots=True)
@@ -306,7 +308,7 @@ class Book:
             self._cameras.forget(camera)
             return
         if lease.leaving_for is not None:
-            self._looks_s = 0.0
+            self._looks_s = self._ticked_s + LEAST_S
         self._free[camera] = None
         if heir is not None:
             self._heirs[camera] = heir

@@ -19,7 +19,8 @@ FULL = 0.9
 UNEVEN = 0.3
 """So much more of what it can do one worker may be asked for than another."""
 WORTH = 0.1
-"""A move is worth its interruption where the fuller of both is relieved of so much."""
+"""A move is worth its interruption where the fuller of both is relieved of so much, or of all of a smaller camera."""
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,30 +81,40 @@ class Loads:
 
 
 def best_moves(places: Sequence[Place], most: int) -> list[Move]:
-    """What should move now, `most` at most: all of who is draining; else one camera, from the fullest to the emptiest,
-    where the one has too much or far more than the other, and both have less than that after it.
+    """What should move now, `most` at most: all of who is draining; else one camera after the other, from the fullest
+    to the emptiest, where the one has too much or far more than the other, and both have less than that after it.
     """
     leaving = [(camera, place) for place in places if place.draining for camera in sorted(place.cameras)]
     if leaving:
         return _emptied(leaving, places, most)
-    places = [place for place in places if not place.draining]
-    if len(places) < 2 or most < 1:
-        return []
-    capacities = capacities_of(places)
+    return _evened([place for place in places if not place.draining], most)
+
+
+def _evened(places: Sequence[Place], most: int) -> list[Move]:
+    capacities, moved = capacities_of(places), set[str]()
     loads = [place.demand_wps / capacity for place, capacity in zip(places, capacities, strict=True)]
-    most_full, least_full = loads.index(max(loads)), loads.index(min(loads))
-    fullest, emptiest = places[most_full], places[least_full]
-    before, least = loads[most_full], loads[least_full]
-    if not fullest.capacity_wps or (before <= FULL and before - least <= UNEVEN):
-        return []
-    worst_after = {
-        camera: max(before - demand / capacities[most_full], least + demand / capacities[least_full])
-        for camera, demand in fullest.cameras.items()
-    }
-    best = min(worst_after, key=lambda camera: (worst_after[camera], camera), default=None)
-    if best is None or worst_after[best] > before - WORTH:
-        return []
-    return [Move(best, fullest.worker, emptiest.worker)]
+    moves: list[Move] = []
+    while len(places) > 1 and len(moves) < most:
+        source, target = loads.index(max(loads)), loads.index(min(loads))
+        before, least = loads[source], loads[target]
+        if not places[source].capacity_wps or (before <= FULL and before - least <= UNEVEN):
+            break
+        worst_after = {
+            camera: max(before - demand / capacities[source], least + demand / capacities[target])
+            for camera, demand in places[source].cameras.items()
+            if camera not in moved
+        }
+        best = min(worst_after, key=lambda camera: (worst_after[camera], camera), default=None)
+        if best is None:
+            break
+        demand_wps = places[source].cameras[best]
+        if before - worst_after[best] < min(WORTH, demand_wps / capacities[source]) - ROUNDING:
+            break
+        loads[source] -= demand_wps / capacities[source]
+        loads[target] += demand_wps / capacities[target]
+        moved.add(best)
+        moves.append(Move(best, places[source].worker, places[target].worker))
+    return moves
 
 
 def _emptied(leaving: Sequence[tuple[str, Place]], places: Sequence[Place], most: int) -> list[Move]:

@@ -26,8 +26,8 @@ from stream.server import create_app
 from stream.tenure import boot_time_s
 from syncvis_online.config import TrackerConfig
 from syncvis_online.online import OnlineTracker
-from tests.stream.cluster.test_book import MemoryStorage
 from tests.stream.viewer_frames import serving
+from tests.support.played_worker import MemoryStorage
 from tests.syncvis_online.models import tiny_checkpoint
 
 SECRET = "0123456789abcdef-secret"

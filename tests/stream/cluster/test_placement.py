@@ -89,10 +89,16 @@ def test_by_capacity_and_not_by_count() -> None:
 def test_a_new_node_takes_what_is_too_much_and_an_even_cluster_rests() -> None:
     full = Place("full", 100.0, {f"c{i}": 25.0 for i in range(4)})
     new = Place("new", None, {})
-    (move,) = best_moves([full, new], 4)
-    assert (move.source, move.target) == ("full", "new")
+    moves = best_moves([full, new], 4)
+    assert [(move.source, move.target) for move in moves] == [("full", "new")] * 2
+    assert best_moves([full, new], 1) == moves[:1]
     even = [Place(f"w{i}", 100.0, {f"c{i}": 100 * FULL - UNEVEN * 100 * i / 2}) for i in range(2)]
     assert best_moves(even, 4) == []
+
+
+def test_a_new_node_takes_load_however_small_the_cameras_are() -> None:
+    full = Place("full", 700.0, {f"c{i:02}": 25.0 for i in range(20)})
+    assert len(best_moves([full, Place("new", None, {})], 4)) == 4
 
 
 def test_nothing_moves_to_who_is_about_to_be_switched_off() -> None:
