@@ -18,6 +18,7 @@ from stream.cluster.crew import Crew
 from stream.cluster.messages import Orders, Report, Settings, Table
 from stream.cluster.spec import Spec
 from stream.cluster.storage import RayStorage
+from stream.cluster.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -28,15 +29,15 @@ HOLD_S = 0.5
 
 
 class Controller:
-    """`spec`: of the cluster, by who started it first."""
+    """`spec`: of the cluster, by who started it first. `worker`: what runs on its nodes."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, worker: type[Worker] = Worker) -> None:
         from stream.log import set_up_logging
 
         set_up_logging(spec.config.log.level, spec.config.log.format)
         self._spec = spec
         self._book = Book(RayStorage(), spec.config.cluster.lease_s, time.monotonic())
-        self._crew = Crew(spec, self._died)
+        self._crew = Crew(spec, self._died, worker)
         self._changed = asyncio.Condition()
         self._wake: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -158,6 +159,6 @@ class Controller:
 
 
 def has_news(orders: Orders, report: Report) -> bool:
-    """Whether orders are not what a worker does already."""
+    """Whether orders are not what a worker does already, or it waits for them."""
     held = {name: each.epoch for name, each in report.holding.items()}
-    return bool(orders.begin) or orders.hold != held or orders.prepare != report.prepared
+    return bool(orders.begin) or report.lapsed or orders.hold != held or orders.prepare != report.prepared

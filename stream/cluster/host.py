@@ -95,6 +95,7 @@ class Host:
             self._meter.busy,
             os.getpid(),
             {name: each.tenure.epoch for name, each in cameras if not each.begun and not each.tenure.ended},
+            any(each.begun and not each.tenure.ended and not each.tenure.holds for _, each in cameras),
         )
 
     async def take_snapshots(self) -> None:

@@ -62,7 +62,8 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A worker as of now. `prepared`: the cameras that it is ready to go on with, by epoch. `capacity_wps`: windows a
+    """A worker as of now. `prepared`: the cameras that it is ready to go on with, by epoch. `lapsed`: a
+    lease of it is over, and it waits to hear whether it is given again. `capacity_wps`: windows a
     second that its engine answers; None: not measured yet. `busy`: the share of the last seconds in which it worked.
     """
 
@@ -75,6 +76,7 @@ class Report:
     busy: float = 0.0
     pid: int = 0
     prepared: Mapping[str, int] = field(default_factory=dict)
+    lapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from stream.app import Service
     from stream.cluster.host import Host
     from stream.config import ServeConfig
+    from stream.engine import Engine
+    from stream.identities import IdLedger
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,12 @@ class Worker:
         """Of the worker's process."""
         return os.getpid()
 
+    async def load(self, config: ServeConfig, ledger: IdLedger) -> Engine:
+        """The engine of all its cameras. Raises ModelError, ConfigError."""
+        from stream.commands.models import Models
+
+        return await Models(ledger).load(config)
+
     def _work(self) -> None:
         try:
             if self._spec.version != package_version():
@@ -74,7 +82,6 @@ class Worker:
     async def _serve(self) -> None:
         from stream.app import Service
         from stream.cluster.host import Host
-        from stream.commands.models import Models
         from stream.identities import IdLedger
         from stream.log import set_up_logging
         from stream.memory import trimmed
@@ -88,7 +95,7 @@ class Worker:
         expect_late_retransmissions(asyncio.get_running_loop())
         await asyncio.to_thread(warm_up)
         ledger = IdLedger()
-        engine = await Models(ledger).load(config)
+        engine = await self.load(config, ledger)
         async with (
             trimmed(),
             tracing(config.tracing) as traces,

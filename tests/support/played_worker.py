@@ -77,7 +77,9 @@ class PlayedWorker:
         prepared = {name: ran.tenure.epoch for name, ran in self.cameras.items() if not ran.begun}
         released, self.released = self.released, {}
         address = f"http://{self.name}"
-        report = Report(self.name, address, "node", holding, released, self.capacity_wps, 0.5, 1, prepared)
+        lapsed = any(ran.begun and not ran.tenure.holds for ran in self.cameras.values())
+        capacity_wps = self.capacity_wps
+        report = Report(self.name, address, "node", holding, released, capacity_wps, 0.5, 1, prepared, lapsed)
         return report, self.now_s()
 
     def held(self, ran: Ran, snapshots: bool) -> Held:
