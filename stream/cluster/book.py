@@ -35,6 +35,8 @@ its cameras.
 """
 FORGOTTEN_S = 60.0
 """A worker that has no camera and says nothing for so long is taken off the list."""
+AWAKE_S = 5.0
+"""One who was stopped itself takes nobody for lost until workers could be heard; but only so often."""
 LOOK_S = 1.0
 """So often each worker is looked at, and for cameras that had better be elsewhere. Less than a lease."""
 LEAST_S = 0.1
@@ -75,7 +77,7 @@ class Book:
         self._dead: deque[str] = deque(maxlen=1000)
         self._counts = _Counts()
         self._opens_s, self._looks_s = now_s + self._lasts_s, now_s
-        self._ticked_s = self._rests_s = now_s
+        self._ticked_s, self._rests_s = now_s, now_s - AWAKE_S
 
     @property
     def version(self) -> int:
@@ -186,8 +188,8 @@ class Book:
         """End what is over, and give every camera that nobody has to somebody. Raises OSError, and what could not be
         written down was not given.
         """
-        if now_s - self._ticked_s >= SILENT_S:  # it was not the workers who said nothing
-            self._rests_s = now_s + SILENT_S
+        if now_s - self._ticked_s >= SILENT_S and now_s >= self._rests_s + AWAKE_S:
+            self._rests_s = now_s + SILENT_S  # it was not the workers who said nothing
         self._ticked_s = now_s
         while self._due and self._due[0][0] <= now_s:
             _, worker = heappop(self._due)

@@ -226,6 +226,15 @@ def test_a_controller_that_was_stopped_itself_takes_no_worker_for_lost() -> None
     assert all(len(worker.cameras) == 1 for worker in play.workers), "the first who is heard gets not all"
 
 
+def test_a_controller_that_is_always_late_gives_cameras_all_the_same() -> None:
+    play = played()
+    for _ in range(8):
+        play.pass_time(1.5, ticks=False)
+        for worker in play.workers:
+            play.beat(worker)
+    assert play.book.unassigned() == []
+
+
 def epochs_of(play: Play, camera: str) -> set[int]:
     return {epoch for epoch, _ in play.published[camera]}
 
