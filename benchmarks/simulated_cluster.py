@@ -25,7 +25,7 @@ from tests.support.played_worker import MemoryStorage, PlayedWorker, Ran
 WAY_S = 0.001
 """From a worker to the controller."""
 SNAPSHOT_EVERY_S = 1.0
-SAMPLE = 0.05
+SAMPLE = 0.02
 """So many of the messages are pickled."""
 SETTINGS = {"url": "rtsp://user:password@camera-0000.example.org:554/stream1?channel=1&subtype=0"}
 

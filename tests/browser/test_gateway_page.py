@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 
 async def test_the_page_of_a_gateway_follows_its_camera(browser: Browser, artifacts: Path) -> None:
-    async with local_cluster(config_of()) as cluster:
+    async with local_cluster(config_of(), workers=3) as cluster:
         await added(cluster, "door", "yard")
         page = await browser.new_page(viewport={"width": 1200, "height": 700})
         async with cluster.beating():
