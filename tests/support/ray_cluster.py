@@ -6,9 +6,13 @@ Owns its processes; ends those and no others. The settings that a failover withi
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from types import TracebackType
 from typing import Any, Self
+
+from tests.support.cut_off_host import CutOffHost
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SETTINGS = {
@@ -26,10 +30,11 @@ MEMORY_BYTES = 80 * 2**20
 
 
 class RayCluster:
-    """`with RayCluster(nodes=2) as cluster: ... cluster.address`."""
+    """`with RayCluster(nodes=2) as cluster: ... cluster.address`. `apart`: one node more, on that machine."""
 
-    def __init__(self, nodes: int = 2) -> None:
-        self._count = nodes
+    def __init__(self, nodes: int = 2, apart: CutOffHost | None = None) -> None:
+        self._count, self._apart = nodes, apart
+        self._far: subprocess.Popen[bytes] | None = None
         self.nodes: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -45,6 +50,8 @@ class RayCluster:
         self._add(num_cpus=0)
         for _ in range(self._count):
             self.add_node()
+        if self._apart is not None:
+            self._far = self._start_apart(self._apart)
         return self
 
     @property
@@ -63,11 +70,23 @@ class RayCluster:
         self._cluster.remove_node(node, allow_graceful=False)
         self.nodes.remove(node)
 
+    def _start_apart(self, host: CutOffHost) -> subprocess.Popen[bytes]:
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={self.address}", "--block"]
+        room = [
+            f"--node-ip-address={host.address}",
+            "--num-cpus=1",
+            f"--object-store-memory={MEMORY_BYTES}",
+        ]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(host.command(*ray, *room), start_new_session=True, **quiet)
+
     def _add(self, **resources: Any) -> Any:
         return self._cluster.add_node(
-            node_ip_address="127.0.0.1",
+            node_ip_address="127.0.0.1" if self._apart is None else self._apart.other,
             object_store_memory=MEMORY_BYTES,
             include_dashboard=False,
+            no_monitor=True,  # of Ray's autoscaler
+            include_log_monitor=False,
             temp_dir=self._folder,
             **resources,
         )
@@ -75,6 +94,9 @@ class RayCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._far is not None:
+            self._far.terminate()  # Ray ends what it started
+            self._far.wait(30)
         self._cluster.shutdown()
         for name, value in self._before.items():
             if value is None:
