@@ -2,8 +2,8 @@
 
     python -m tests.cluster [--cameras 4] [--model NAME] [--json FILE]
 
-RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers, and what is to outlive the
-head in a Redis.
+RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers,
+and a Redis.
 """
 
 from __future__ import annotations
