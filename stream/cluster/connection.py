@@ -21,7 +21,7 @@ from stream.cluster.crew import PREFIX
 from stream.cluster.gateway.directory import AwayError
 from stream.cluster.messages import Settings, Table
 from stream.cluster.spec import Spec
-from stream.cluster.worker import CONTROLLER, answer_of
+from stream.cluster.worker import CONTROLLER, Worker, answer_of
 from stream.config import ServeConfig
 from stream.errors import ConfigError, ModelError
 from stream.tokens import make_token
@@ -142,9 +142,10 @@ class RayControl:
             _log.warning("joined the Ray cluster anew: the controller had not answered for %g s", LOST_S)
 
 
-async def start(config: ServeConfig, control: RayControl) -> Spec:
-    """Have the cluster run this config's workers and cameras; what it runs. Raises ConfigError where it runs another
-    version or another config, or has no room for a worker; ModelError where no worker can load the model.
+async def start(config: ServeConfig, control: RayControl, worker: type[Worker] = Worker) -> Spec:
+    """Have the cluster run this config's workers and cameras; what it runs. `worker`: what runs on its nodes. Raises
+    ConfigError where it runs another version or another config, or has no room for a worker; ModelError where no worker
+    can load the model.
     """
     actor = ray.remote(Controller).options(
         name=CONTROLLER,
@@ -157,7 +158,7 @@ async def start(config: ServeConfig, control: RayControl) -> Spec:
     cameras = {name: settings_of(each) for name, each in config.cameras.items()}
     try:
         async with asyncio.timeout(STARTED_WITHIN_S):
-            controller = actor.remote(Spec(config, make_token()))
+            controller = actor.remote(Spec(config, make_token()), worker)
             spec: Spec = await answer_of(controller.join.remote())
             spec.check(config)
             await answer_of(controller.ensure.remote(cameras))

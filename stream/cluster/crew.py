@@ -42,10 +42,10 @@ class _Slot:
 
 
 class Crew:
-    """`on_death`: told the name of a worker whose process is gone."""
+    """`on_death`: told the name of a worker whose process is gone. `worker`: what runs there."""
 
-    def __init__(self, spec: Spec, on_death: Callable[[str], None]) -> None:
-        self._spec, self._on_death = spec, on_death
+    def __init__(self, spec: Spec, on_death: Callable[[str], None], worker: type[Worker] = Worker) -> None:
+        self._spec, self._on_death, self._worker = spec, on_death, worker
         self._slots: dict[tuple[str, int], _Slot] = {}
         self._nodes: dict[str, Any] = {}
 
@@ -91,7 +91,7 @@ class Crew:
 
     def _start(self, name: str, node_id: str) -> Any:
         cluster = self._spec.config.cluster
-        actor = ray.remote(Worker).options(
+        actor = ray.remote(self._worker).options(
             name=name,
             lifetime="detached",
             num_cpus=cluster.worker_cpus,

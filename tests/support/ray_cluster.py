@@ -14,6 +14,7 @@ import tempfile
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.cut_off_host import CutOffHost
 from tests.support.redis_server import PASSWORD, RedisServer
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -34,11 +35,15 @@ MEMORY_BYTES = 80 * 2**20
 
 class RayCluster:
     """`with RayCluster(nodes=2) as cluster: ... cluster.address`. `redis`: where the control store keeps what it
-    knows; without, in its head's memory.
+    knows; without, in its head's memory. `apart`: one node more, on that machine.
     """
 
-    def __init__(self, nodes: int = 2, redis: RedisServer | None = None) -> None:
-        self._count, self._redis = nodes, redis
+    def __init__(
+        self, nodes: int = 2, *, redis: RedisServer | None = None, apart: CutOffHost | None = None
+    ) -> None:
+        self._count, self._redis, self._apart = nodes, redis, apart
+        self._ip = "127.0.0.1" if apart is None else apart.other
+        self._far: subprocess.Popen[bytes] | None = None
         self.nodes: list[Any] = []
         self._head: subprocess.Popen[bytes] | None = None
 
@@ -54,16 +59,18 @@ class RayCluster:
         self._folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets' paths must be short
         os.makedirs("/tmp/ray", exist_ok=True)  # where Ray writes down the newest cluster of this machine
         self._cluster = Cluster()
-        self._port = _free_port()
+        self._port = _free_port(self._ip)
         self._cluster.add_node(**self._head_options())
         for _ in range(self._count):
             self.add_node()
+        if self._apart is not None:
+            self._far = self._start_apart(self._apart)
         return self
 
     @property
     def address(self) -> str:
         """HOST:PORT of its control store."""
-        return f"127.0.0.1:{self._port}"
+        return f"{self._ip}:{self._port}"
 
     def add_node(self) -> Any:
         """One more node, with room for a worker."""
@@ -90,16 +97,39 @@ class RayCluster:
                 stderr=log,
             )
 
+    def _start_apart(self, host: CutOffHost) -> subprocess.Popen[bytes]:
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={self.address}", "--block"]
+        room = [
+            f"--node-ip-address={host.address}",
+            "--num-cpus=1",
+            f"--object-store-memory={MEMORY_BYTES}",
+        ]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(host.command(*ray, *room), start_new_session=True, **quiet)
+
     def _head_options(self) -> dict[str, Any]:
         password = {} if self._redis is None else {"redis_password": PASSWORD}
-        return _options(self._folder) | {"num_cpus": 0, "gcs_server_port": self._port, **password}
+        return self._options() | {"num_cpus": 0, "gcs_server_port": self._port, **password}
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "node_ip_address": self._ip,
+            "object_store_memory": MEMORY_BYTES,
+            "include_dashboard": False,
+            "no_monitor": True,  # of Ray's autoscaler
+            "include_log_monitor": False,
+            "temp_dir": self._folder,
+        }
 
     def _add(self, **resources: Any) -> Any:
-        return self._cluster.add_node(**(_options(self._folder) | resources))
+        return self._cluster.add_node(**(self._options() | resources))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._far is not None:
+            self._far.terminate()  # Ray ends what it started
+            self._far.wait(30)
         self._cluster.shutdown()
         if self._head is not None:
             self._head.communicate()
@@ -110,19 +140,10 @@ class RayCluster:
                 os.environ[name] = value
 
 
-def _free_port() -> int:
+def _free_port(ip: str) -> int:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((ip, 0))
         return int(free.getsockname()[1])
-
-
-def _options(folder: str) -> dict[str, Any]:
-    return {
-        "node_ip_address": "127.0.0.1",
-        "object_store_memory": MEMORY_BYTES,
-        "include_dashboard": False,
-        "temp_dir": folder,
-    }
 
 
 def _be_head(options: dict[str, Any]) -> None:

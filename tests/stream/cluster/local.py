@@ -26,8 +26,8 @@ from stream.server import create_app
 from stream.tenure import boot_time_s
 from syncvis_online.config import TrackerConfig
 from syncvis_online.online import OnlineTracker
-from tests.stream.cluster.test_book import MemoryStorage
 from tests.stream.viewer_frames import serving
+from tests.support.played_worker import MemoryStorage
 from tests.syncvis_online.models import tiny_checkpoint
 
 SECRET = "0123456789abcdef-secret"
@@ -75,13 +75,14 @@ class LocalCluster:
         for worker in self.workers.values():
             if worker.silent:
                 continue
-            report = await worker.host.report(worker.address)
+            report = worker.host.report(worker.address)
             sent_at_s = worker.now_s()
             self.book.report(report, self.now_s())
             self.book.tick(self.now_s())
             if self.book.knows(worker.name):
                 worker.host.obey(self.book.orders(worker.name), sent_at_s)
             await worker.host.settle()
+            await worker.host.take_snapshots()
         self.changed.set()
 
     async def beat_until(self, true: Any) -> None:
