@@ -84,7 +84,7 @@ def measured(workers: int, cameras: int, seconds: float, folder: Path) -> dict[s
 def start(address: str, path: str) -> None:
     """Have the cluster run these workers, before any gateway would start others."""
     connection.connect(address)
-    asyncio.run(connection.start(load_config(Path(path)), SlowWorker))
+    asyncio.run(connection.start(load_config(Path(path)), connection.RayControl(address), SlowWorker))
 
 
 async def _watched(gateway: ServeProcess, workers: int, cameras: int, seconds: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 from stream.cluster.book import Book
@@ -74,7 +75,8 @@ class Controller:
                 await self._changed.wait_for(lambda: self._book.version != version)
         except TimeoutError:
             pass
-        return self._book.table(self._crew.problems, os.getpid())
+        table = self._book.table(self._crew.problems, os.getpid())
+        return replace(table, places=self._crew.places)
 
     async def cameras(self) -> dict[str, Settings]:
         """Which cameras there are, with their settings."""

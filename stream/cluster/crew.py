@@ -62,6 +62,11 @@ class Crew:
             problems += (f"no node has {asked} for a worker (the nodes have {has})",)
         return problems
 
+    @property
+    def places(self) -> int:
+        """For how many workers the nodes that are there have room."""
+        return sum(_room(node, self._spec.config.cluster) for node in self._nodes.values())
+
     def well(self, worker: str) -> None:
         """A worker has reported: what was wrong before it is over."""
         for slot in self._slots.values():

@@ -132,3 +132,5 @@ class Table:
     conflicts: int = 0
     problems: tuple[str, ...] = ()
     controller_pid: int = 0
+    places: int = 0
+    """For how many workers the nodes that are there have room."""

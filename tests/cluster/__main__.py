@@ -2,8 +2,8 @@
 
     python -m tests.cluster [--cameras 4] [--model NAME] [--json FILE]
 
-RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers, and somebody
-who looks at a camera in Chromium. As root, the network to a node is cut too, in a cluster of its own.
+RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers, a Redis, and
+somebody who looks at a camera in Chromium. As root, the network to a node is cut too, in a cluster of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tests.cluster.watch import watching
 from tests.integration.processes import ServeProcess
 from tests.support.cut_off_host import available
 from tests.support.ray_cluster import RayCluster
+from tests.support.redis_server import RedisServer
 from tests.support.rtsp_server import RtspServer
 
 FPS = 5
@@ -60,7 +61,8 @@ async def measured(folder: Path, server: RtspServer, cameras: int, model: str) -
     names = [f"cam{i}" for i in range(cameras)]
     config = write_config(folder, dict(zip(names, serve_clip(server, cameras), strict=True)), model=model)
     with (
-        RayCluster(nodes=2) as cluster,
+        RedisServer(folder) as redis,
+        RayCluster(nodes=2, redis=redis) as cluster,
         ServeProcess(config, "--cluster", cluster.address) as gateway,
         ServeProcess(config, "--cluster", cluster.address) as other,
     ):
@@ -71,8 +73,9 @@ async def measured(folder: Path, server: RtspServer, cameras: int, model: str) -
                 *(trials.nothing, lambda: trials.kill_gateway(other.pid), trials.add_ten),
                 trials.kill_controller,
                 *(trials.kill_worker, trials.stop_worker, trials.kill_node),
+                trials.kill_head,
             ):
-                await trials.until_well(workers=2)
+                await trials.until_well(workers=len(cluster.nodes))
                 rows.append(await trial())
                 print(*cells(rows[-1]), sep=" | ", flush=True)
     if available():

@@ -155,11 +155,28 @@ class Trials:
         return await self.failover("worker drained", worker, lambda: asyncio.create_task(drain()))
 
     async def kill_controller(self) -> Row:
-        """The controller's process ends at once: Ray starts it again, and no camera notices."""
+        """The controller's process ends at once: Ray starts it again, and cameras get back their ids."""
+
+        async def kill(pid: int) -> None:
+            os.kill(pid, signal.SIGKILL)
+
+        return await self._without_controller("controller killed (kill -9)", kill)
+
+    async def kill_head(self) -> Row:
+        """The head's processes end at once, Ray's control store among them; another one is started at its address."""
+
+        async def kill(pid: int) -> None:
+            await asyncio.to_thread(self.cluster.kill_head)
+            await asyncio.to_thread(self.cluster.start_head)
+
+        return await self._without_controller("head killed (kill -9), with Redis", kill)
+
+    async def _without_controller(self, name: str, kill: Callable[[int], Awaitable[None]]) -> Row:
+        """Measure until the controller is another process, and all cameras send results for a while."""
         state = await self.state()
         before = {camera: self.watch.newest(camera) for camera in self.cameras}
         began_s, pid = time.monotonic(), state["controller_pid"]
-        os.kill(pid, signal.SIGKILL)
+        await kill(pid)
         async with asyncio.timeout(WELL_WITHIN_S):
             while (state := await self.state())["controller_away"] or state["controller_pid"] == pid:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -177,7 +194,7 @@ class Trials:
             away_s = max(away_s, *(b - a for a, b in pairwise(times)))
         ids = sum(len(r.ids) for r in before.values())
         return Row(
-            f"controller killed (kill -9), back after {back_s:.1f} s",
+            f"{name}, back after {back_s:.1f} s",
             *(len(moved), away_s, kept, ids, self.watch.wrong()),
         )
 

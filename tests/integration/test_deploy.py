@@ -26,6 +26,7 @@ MANIFESTS = DEPLOY / "kubernetes/base/syncvis-online.yaml"
 SECRET = DEPLOY / "kubernetes/secret.example.yaml"
 DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
 SECRETS = {"SYNCVIS_TOKEN": "0123456789abcdef0123456789abcdef", "SYNCVIS_ADDRESS": "192.0.2.5"}
+SECRETS |= {"ADMIN_TOKEN": "fedcba9876543210fedcba9876543210"}
 SECRETS |= {"VIEW_TOKEN": SECRETS["SYNCVIS_TOKEN"], "NODE_ADDRESS": "192.0.2.6", "CAMERA_PASSWORD": "x"}
 
 
