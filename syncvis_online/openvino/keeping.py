@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 KEPT = 16
-"""Folders, each of one network for one size of pictures; of the model that ships one has 20 MB. A model has 14 sizes."""
+"""Folders, each of one network for one size of pictures, of which a model has 14; of the one that ships 20 MB each."""
 
 
 @contextmanager

@@ -177,7 +177,9 @@ def test_the_image_starts_what_there_is(name: str) -> None:
     assert all(cache.startswith(f"{home}/") for cache in re.findall(r"XDG_CACHE_HOME=(\S+)", text))
     (extras,) = re.findall(r'--constraint constraints\.txt "\.\[(.*)\]"', text)
     known = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(extras.split(",")) == {"mqtt", *([] if name.endswith("cuda") else ["openvino"])} <= known.keys()
+    assert (
+        set(extras.split(",")) == {"mqtt", *([] if name.endswith("cuda") else ["openvino"])} <= known.keys()
+    )
     (probe,) = re.findall(r"CMD (\[\"python.*\])$", text, re.MULTILINE)
     assert f":{compose_config().server.port}/healthz" in json.loads(probe)[2]
 
