@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.types import Frame
 from stream.window import RollingWindows
 from syncvis_online.checkpoint import Checkpoint
@@ -70,7 +70,7 @@ class Lane:
         self._timed = Timed(loaded.runtime)
         self.info = loaded.runtime.info
         checkpoint = Checkpoint(loaded.model, loaded.config, {})
-        self._engine = TorchEngine(OnlineTracker(checkpoint, loaded.config, "cpu", self._timed))
+        self._engine = TrackerEngine(OnlineTracker(checkpoint, loaded.config, "cpu", self._timed))
         self._windows = RollingWindows(self._engine.window_frames, 1, max_gap_s=1.0)
         self.took_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self.tracks = 0

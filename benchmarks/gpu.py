@@ -27,7 +27,7 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.types import Frame, Window
 from syncvis_online.checkpoint import Checkpoint, load_model
 from syncvis_online.config import ModelConfig, TrackerConfig
@@ -96,7 +96,7 @@ def score_of(tracker: OnlineTracker, pictures: Sequence[Image], tracks: int) -> 
 
 def measured(tracker: OnlineTracker, pictures: Sequence[Image], cameras: int, windows: int) -> dict[str, Any]:
     """One row: `cameras` windows a call, so many calls. Times of the wall; what is answered is on the host by then."""
-    engine = TorchEngine(tracker, most_windows=cameras)
+    engine = TrackerEngine(tracker, most_windows=cameras)
     feed, spent_s, tracks = Cameras(cameras, pictures, tracker.config.window_frames), [], 0
     cuda = tracker.device.type == "cuda"
     if cuda:
@@ -122,7 +122,7 @@ def measured(tracker: OnlineTracker, pictures: Sequence[Image], cameras: int, wi
 
 def gflop_a_frame(tracker: OnlineTracker, pictures: Sequence[Image]) -> float:
     """Billions of operations for one more frame of one camera."""
-    engine, feed = TorchEngine(tracker), Cameras(1, pictures, tracker.config.window_frames)
+    engine, feed = TrackerEngine(tracker), Cameras(1, pictures, tracker.config.window_frames)
     for _ in range(tracker.config.window_frames):
         engine.process(feed.due()[0])
     with FlopCounterMode(display=False) as counter:

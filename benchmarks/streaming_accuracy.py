@@ -16,7 +16,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.live_evaluation import LiveTracker
 from syncvis_online.evaluation.run import evaluate, write_result
 from syncvis_online.online import load_tracker
@@ -28,7 +28,7 @@ COLUMNS = ("AP", "AP50", "HOTA", "IDF1")
 def row_of(model: str, rate: float | None, data: str, threads: int | None) -> dict[str, Any]:
     """One run: live at `rate` frames a second, or with nothing late where that is None."""
     loaded = load_tracker(model, threads=threads)
-    live = None if rate is None else LiveTracker(TorchEngine(loaded), rate)
+    live = None if rate is None else LiveTracker(TrackerEngine(loaded), rate)
     figures = evaluate(data, lambda: live or loaded, progress=True)
     row: dict[str, Any] = {"model": model, "device": str(loaded.device), "rate": rate}
     row |= {key: round(figures[key], 4) for key in COLUMNS}

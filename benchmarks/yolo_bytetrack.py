@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.many_cameras import LOOP_FRAMES, cpu_s
 from benchmarks.side_by_side import Ratio, Spent, bars, in_turn, machine, summary
 from benchmarks.yolo_environment import CACHE, Unavailable, python_with_yolo, quiet_settings
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.sources import cool_down, warm_up
 from stream.tracker_api import open_tracker
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
@@ -103,7 +103,7 @@ async def followed(tracker: OnlineTracker, url: str, seconds: float) -> tuple[Sp
     """Ours: a stream, followed for so long once it has settled."""
     frames, tracked = 0, 0
     began = wall = cpu = 0.0
-    stream = open_tracker(url, TorchEngine(tracker))
+    stream = open_tracker(url, TrackerEngine(tracker))
     async with aclosing(aiter(stream)) as answers:
         async for frame in answers:
             now = time.monotonic()

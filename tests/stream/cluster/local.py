@@ -20,7 +20,7 @@ from stream.cluster.messages import Settings, Table
 from stream.cluster.spec import Spec
 from stream.commands.web import server_options
 from stream.config import ServeConfig
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.identities import IdLedger
 from stream.server import create_app
 from stream.tenure import boot_time_s
@@ -176,7 +176,7 @@ async def local_cluster(
         for i in range(workers):
             name = f"w{i}"
             ledger, settings = IdLedger(), spec.worker_config("127.0.0.1", name)
-            engine = TorchEngine(OnlineTracker(tiny_checkpoint(TRACKER)), ledger)
+            engine = TrackerEngine(OnlineTracker(tiny_checkpoint(TRACKER)), ledger)
             service = await stack.enter_async_context(Service(settings, engine, ledger=ledger))
             app = create_app(service, server_options(settings.server, None))
             _, address = await stack.enter_async_context(serving(app))
