@@ -16,6 +16,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmarks.report import add_outputs, lines
 from stream.engine import TorchEngine
 from stream.live_evaluation import LiveTracker
 from syncvis_online.evaluation.run import evaluate, write_result
@@ -55,22 +56,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Accuracy against rate, a line for each model; dashed: with nothing late."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for model in dict.fromkeys(row["model"] for row in rows):
-        of_model = [row for row in rows if row["model"] == model]
-        late = [(row["rate"], row["AP50"]) for row in of_model if row["rate"] is not None]
-        (line,) = axes.plot(*zip(*late, strict=True), marker="o", label=model)
-        for row in of_model:
-            if row["rate"] is None:
-                axes.axhline(row["AP50"], linestyle="--", color=line.get_color())
-    axes.set(xlabel="frames looked at, per second", ylabel="streaming AP50", ylim=(0, None))
-    axes.legend()
-    figure.savefig(path)
+    late = {
+        model: [
+            (row["rate"], row["AP50"]) for row in rows if row["model"] == model and row["rate"] is not None
+        ]
+        for model in dict.fromkeys(row["model"] for row in rows)
+    }
+    best = {row["model"]: row["AP50"] for row in rows if row["rate"] is None}
+    lines(late, path, x="frames looked at, per second", y="streaming AP50", levels=best)
 
 
 def main() -> None:
@@ -80,8 +73,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=["default"])
     parser.add_argument("--rates", nargs="+", type=float, default=[1.0, 2.5, 5.0, 10.0])
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args()
     rows = []
     for model in arguments.model:
