@@ -4,10 +4,11 @@
         [--json FILE] [--plot FILE]
 
 Videos of the synthetic world with more and more objects, 640x360, through the engine that `serve` has, and on to what
-leaves the machine: the message for programs (JSON), the overlay drawn into the picture. A last row shows the fullest of
-them to a tracker that answers whatever any slot says, likely or not: as many tracks as there can be. All go frame by
-frame in turn, the first one another each time, so that whatever else the machine does meets all alike; one thread,
-processor time, medians. The first `WARM` frames are not counted.
+leaves the machine: the message for programs (JSON), the overlay drawn into the picture. The emptiest of them is also
+shown to a tracker that answers only what it is very sure of, and the fullest to one that answers whatever any slot
+says, likely or not: as many tracks as there can be. All go frame by frame in turn, the first one another each time, so
+that whatever else the machine does meets all alike; one thread, processor time, medians. The first `WARM` frames are
+not counted.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ WARM, SEED, FPS = 10, 9000, 10
 STAGES = ("encode", "decode", "track", "masks and the rest", "message", "overlay")
 EVERYTHING = {"birth_score": 0.0, "keep_score": 0.0, "duplicate_iou": 1.0, "min_area": 1}
 """Settings of a tracker that answers all that the slots say."""
+SUREST = {"birth_score": 0.97, "keep_score": 0.97}
+"""Of one that answers only what it is very sure of."""
 
 
 def video(objects: int, frames: int) -> list[Image]:
@@ -105,7 +108,7 @@ class Lane:
 
 
 def lanes(arguments: argparse.Namespace) -> list[Lane]:
-    """One for each number of objects, and one that answers everything."""
+    """One for each number of objects, one that answers next to nothing and one that answers everything."""
     loaded = load_tracker(arguments.model, device="cpu", engine=arguments.engine, threads=1)
     checkpoint = Checkpoint(loaded.model, loaded.config, {})
 
@@ -114,7 +117,8 @@ def lanes(arguments: argparse.Namespace) -> list[Lane]:
 
     videos = {objects: video(objects, WARM + arguments.frames) for objects in arguments.objects}
     found = [Lane(f"{n} to {n + 3} objects", tracker(), pictures) for n, pictures in videos.items()]
-    most = max(videos)
+    least, most = min(videos), max(videos)
+    found.append(Lane(f"{least} to {least + 3}, the surest", tracker(**SUREST), videos[least]))
     return [*found, Lane(f"{most} to {most + 3}, all slots", tracker(**EVERYTHING), videos[most])]
 
 
