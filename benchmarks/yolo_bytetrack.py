@@ -34,7 +34,8 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.many_cameras import LOOP_FRAMES, cpu_s
-from benchmarks.side_by_side import Ratio, Spent, bars, in_turn, machine, summary
+from benchmarks.report import add_outputs, bars
+from benchmarks.side_by_side import Ratio, Spent, in_turn, machine, summary
 from benchmarks.yolo_environment import CACHE, Unavailable, python_with_yolo, quiet_settings
 from stream.engine import TrackerEngine
 from stream.sources import cool_down, warm_up
@@ -245,8 +246,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--fps", nargs="+", type=int, default=[25, 100], help="of the camera (%(default)s)")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="of torch (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args()
     try:
         python = python_with_yolo()
@@ -274,7 +274,7 @@ def main() -> None:
             for row in rows
             for name, of in row.get("rows", {}).items()
         }
-        bars(values, "frames answered a second", arguments.plot)
+        bars(values, arguments.plot, x="frames answered a second")
 
 
 if __name__ == "__main__":
