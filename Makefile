@@ -15,8 +15,8 @@ demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user
 
 test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
 # Two at a time, but for those in a browser: what is on a page depends on the pace of all that is behind it.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/syncvis_online tests/stream
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 15 tests/integration
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 \
+		tests/syncvis_online tests/stream tests/integration
 	$(BIN)/python -m pytest --durations 10 tests/browser
 
 check: setup-dev ## Lint, format, types

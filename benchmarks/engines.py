@@ -1,6 +1,7 @@
 """What computes the network, and what it costs: processor time of a frame by stage, engine beside engine.
 
-`python -m benchmarks.engines [--model default] [--engines torch openvino] [--frames 120] [--json FILE]`
+`python -m benchmarks.engines [--model default] [--engines torch openvino] [--frames 120] [--json FILE]
+[--plot FILE]`
 
 One video of the synthetic world goes frame by frame through every engine, the order turned about each time, so that
 whatever else the machine does meets all alike. One thread each. The first `WARM` frames are not counted. Prints a
@@ -14,52 +15,21 @@ import json
 import statistics
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from stream.engine import TorchEngine
+from benchmarks.report import add_outputs, stacked
+from benchmarks.side_by_side import Stopwatch
+from stream.engine import TrackerEngine
 from stream.types import Frame
 from stream.window import RollingWindows
-from syncvis_online.checkpoint import Checkpoint
-from syncvis_online.decoder import DecoderOutput
 from syncvis_online.evaluation.run import write_result
 from syncvis_online.evaluation.videos import open_videos
-from syncvis_online.features import FrameFeatures
-from syncvis_online.online import OnlineTracker, load_tracker
-from syncvis_online.runtime import Runtime, RuntimeInfo
+from syncvis_online.online import load_tracker
 from syncvis_online.types import Image
 
 WARM = 10
 STAGES = ("encode", "decode", "rest", "frame")
-
-
-class Timed:
-    """A runtime that keeps how much processor time its last call of each kind took, of all threads, in seconds."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.encode_s = self.decode_s = 0.0
-
-    @property
-    def info(self) -> RuntimeInfo:
-        """Of the runtime that is timed."""
-        return self._runtime.info
-
-    def encode(self, prepared: Tensor) -> FrameFeatures:
-        """As the runtime does."""
-        began = time.process_time()
-        features = self._runtime.encode(prepared)
-        self.encode_s = time.process_time() - began
-        return features
-
-    def decode(self, features: FrameFeatures, queries: Tensor) -> DecoderOutput:
-        """As the runtime does."""
-        began = time.process_time()
-        output = self._runtime.decode(features, queries)
-        self.decode_s = time.process_time() - began
-        return output
 
 
 class Lane:
@@ -67,10 +37,11 @@ class Lane:
 
     def __init__(self, model: str, engine: str) -> None:
         loaded = load_tracker(model, device="cpu", engine=engine, threads=1)
-        self._timed = Timed(loaded.runtime)
         self.info = loaded.runtime.info
-        checkpoint = Checkpoint(loaded.model, loaded.config, {})
-        self._engine = TorchEngine(OnlineTracker(checkpoint, loaded.config, "cpu", self._timed))
+        self._spent = Stopwatch()
+        self._spent.watch(loaded.runtime, "encode")
+        self._spent.watch(loaded.runtime, "decode")
+        self._engine = TrackerEngine(loaded)
         self._windows = RollingWindows(self._engine.window_frames, 1, max_gap_s=1.0)
         self.took_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self.tracks = 0
@@ -79,13 +50,14 @@ class Lane:
         """Answer one frame."""
         window = self._windows.push(Frame("video", index, index, Fraction(1, 1000), index / fps, image))
         assert window is not None
+        self._spent.reset()
         began = time.process_time()
         answer = self._engine.process(window)
         whole = time.process_time() - began
         if index < WARM:
             return
         self.tracks += sum(len(frame.tracks) for frame in answer.frames)
-        parts = (self._timed.encode_s, self._timed.decode_s)
+        parts = (self._spent.seconds["encode"], self._spent.seconds["decode"])
         for stage, seconds in zip(STAGES, (*parts, whole - sum(parts), whole), strict=True):
             self.took_ms[stage].append(1000 * seconds)
 
@@ -106,7 +78,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--engines", nargs="+", default=["torch", "openvino"])
     parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--json", type=Path)
+    add_outputs(parser)
     options = parser.parse_args()
     (video,) = open_videos(f"synthetic:medium?seeds=3-3&frames={options.frames}")
     images = list(video.frames())
@@ -133,6 +105,13 @@ def main() -> None:
     if options.json is not None:
         write_result(options.json, {**result, "engines": rows})
         print(json.dumps({"written": str(options.json)}))
+    if options.plot is not None:
+        parts = STAGES[:-1]
+        stacked(
+            {name: {part: row[f"{part}_ms"] for part in parts} for name, row in rows.items()},
+            options.plot,
+            x="processor time a frame, ms",
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One GPU: frames a second of one camera and of the best batch, latency, cameras at 25 frames/s, memory, roofline.
 
 `python -m benchmarks.gpu [--model PATH] [--device cuda] [--cameras 1 2 4 8 ...] [--precisions float32 bfloat16]
-[--windows N] [--tracks N] [--peak-tflops FLOAT32 BFLOAT16] [--json FILE]`
+[--windows N] [--tracks N] [--peak-tflops FLOAT32 BFLOAT16] [--json FILE] [--plot FILE]`
 
 Cameras of 640 x 360, a window of three frames for each new one (Ts = 3, stride 1), by the engine that `serve` has: from
 the picture in host memory to the masks in host memory, encoding, decoding, identities and run lengths included. Without
@@ -18,7 +18,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,8 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from stream.engine import TorchEngine
+from benchmarks.report import add_outputs, lines
+from stream.engine import TrackerEngine
 from stream.types import Frame, Window
 from syncvis_online.checkpoint import Checkpoint, load_model
 from syncvis_online.config import ModelConfig, TrackerConfig
@@ -96,7 +96,7 @@ def score_of(tracker: OnlineTracker, pictures: Sequence[Image], tracks: int) -> 
 
 def measured(tracker: OnlineTracker, pictures: Sequence[Image], cameras: int, windows: int) -> dict[str, Any]:
     """One row: `cameras` windows a call, so many calls. Times of the wall; what is answered is on the host by then."""
-    engine = TorchEngine(tracker, most_windows=cameras)
+    engine = TrackerEngine(tracker, most_windows=cameras)
     feed, spent_s, tracks = Cameras(cameras, pictures, tracker.config.window_frames), [], 0
     cuda = tracker.device.type == "cuda"
     if cuda:
@@ -122,7 +122,7 @@ def measured(tracker: OnlineTracker, pictures: Sequence[Image], cameras: int, wi
 
 def gflop_a_frame(tracker: OnlineTracker, pictures: Sequence[Image]) -> float:
     """Billions of operations for one more frame of one camera."""
-    engine, feed = TorchEngine(tracker), Cameras(1, pictures, tracker.config.window_frames)
+    engine, feed = TrackerEngine(tracker), Cameras(1, pictures, tracker.config.window_frames)
     for _ in range(tracker.config.window_frames):
         engine.process(feed.due()[0])
     with FlopCounterMode(display=False) as counter:
@@ -171,7 +171,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--window-frames", type=int, default=3)
     parser.add_argument("--tracks", type=int, default=10)
     parser.add_argument("--peak-tflops", type=float, nargs=2, default=H200_TFLOPS)
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args(given)
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(PICTURES)]
@@ -179,9 +179,8 @@ def main(given: Sequence[str] | None = None) -> None:
     config = replace(checkpoint.tracker, window_frames=arguments.window_frames, stride=1)
     tracker = OnlineTracker(checkpoint, config, arguments.device)
     score = score_of(tracker, pictures, arguments.tracks)
-    tracker = OnlineTracker(
-        checkpoint, replace(config, birth_score=score, keep_score=score), arguments.device
-    )
+    config = replace(config, birth_score=score, keep_score=score)
+    tracker = OnlineTracker(checkpoint, config, arguments.device)
     gflop = gflop_a_frame(tracker, pictures)
     peak = dict(zip(("float32", "bfloat16"), arguments.peak_tflops, strict=True))
     rows = []
@@ -199,6 +198,17 @@ def main(given: Sequence[str] | None = None) -> None:
     if arguments.json is not None:
         about = {"device": device, "torch": torch.__version__, "gflop_a_frame": round(gflop, 2)}
         write_result(arguments.json, {**about, "model": arguments.model, "rows": rows})
+    if arguments.plot is not None:
+        lines(
+            {
+                precision: [(r["cameras"], r["frames_per_s"]) for r in rows if r["precision"] == precision]
+                for precision in arguments.precisions
+            },
+            arguments.plot,
+            x="cameras answered at once",
+            y="frames/s of all of them",
+            doubling=True,
+        )
 
 
 if __name__ == "__main__":

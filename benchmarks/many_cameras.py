@@ -24,6 +24,7 @@ import psutil
 from tabulate import tabulate
 
 from benchmarks.no_model import NoModel
+from benchmarks.report import add_outputs, lines
 from stream.app import Service
 from stream.config import parse_config
 from stream.engine import Engine, load_engine
@@ -37,6 +38,7 @@ from tests.support.rtsp_server import SCRIPT, RtspServer
 FPS = 25
 LOOP_FRAMES = 100
 SETTLE_S = 3.0
+PERCENTS = (50, 95, 99)
 UP_WITHIN_S = 60.0
 
 
@@ -75,8 +77,12 @@ async def measured(engine: Engine, urls: list[str], seconds: float) -> dict[str,
         "received_per_s": round(received / took, 1),
         "answered_per_s": round(len(told) / took, 1),
         "answered_share": round(len(told) / max(1, received), 3),
-        "latency_ms": {f"p{p}": ms([f.latency_s for f in told], p) for p in (50, 95, 99)},
-        "stages_p50_ms": {s: ms(by_stage[s], 50) for s in STAGES if s in by_stage},
+        "latency_ms": {f"p{p}": ms([f.latency_s for f in told], p) for p in PERCENTS},
+        "stages_ms": {
+            stage: {f"p{p}": ms(by_stage[stage], p) for p in PERCENTS}
+            for stage in STAGES
+            if stage in by_stage
+        },
         "cpu_cores": round(cpu / took, 2),
         "paces": sorted({each.pace for each in after}),
     }
@@ -101,41 +107,24 @@ def ms(seconds: list[float], percent: int) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as text."""
+    """The rows as text; of the stages p50/p95/p99 in milliseconds."""
+    shown = [stage for stage in STAGES if any(stage in row["stages_ms"] for row in rows)]
     body = [
         [
             row["cameras"],
             row["received_per_s"],
             row["answered_per_s"],
             *row["latency_ms"].values(),
-            ", ".join(f"{stage} {value:g}" for stage, value in row["stages_p50_ms"].items() if value >= 0.1),
             row["cpu_cores"],
+            *(
+                "/".join(f"{value:.0f}" for value in row["stages_ms"].get(stage, {}).values())
+                for stage in shown
+            ),
         ]
         for row in rows
     ]
-    heads = ["cameras", "received/s", "answered/s", "p50 ms", "p95", "p99", "stages, p50 ms", "cores"]
+    heads = ["cameras", "received/s", "answered/s", "p50 ms", "p95", "p99", "cores", *shown]
     return tabulate(body, headers=heads, disable_numparse=True)
-
-
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Latency against cameras."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for percent in ("p50", "p95", "p99"):
-        axes.plot(
-            [row["cameras"] for row in rows],
-            [row["latency_ms"][percent] for row in rows],
-            marker="o",
-            label=percent,
-        )
-    axes.set(xlabel="cameras of 640x360 at 25 frames/s", ylabel="capture to publication, ms", ylim=(0, None))
-    axes.set_xscale("log", base=2)
-    axes.legend()
-    figure.savefig(path)
 
 
 def main() -> None:
@@ -145,8 +134,7 @@ def main() -> None:
     parser.add_argument("--cameras", nargs="+", type=int, default=[1, 2, 4, 8])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     warm_up()
@@ -172,7 +160,13 @@ def main() -> None:
         cool_down()
     print(table(rows))
     if arguments.plot is not None:
-        plot(rows, arguments.plot)
+        lines(
+            {p: [(row["cameras"], row["latency_ms"][p]) for row in rows] for p in ("p50", "p95", "p99")},
+            arguments.plot,
+            x="cameras of 640x360 at 25 frames/s",
+            y="capture to publication, ms",
+            doubling=True,
+        )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import yaml
 from tabulate import tabulate
 from tqdm import tqdm
 
+from benchmarks.report import add_outputs, labelled
 from syncvis_online.checkpoint import Checkpoint
 from syncvis_online.config import ModelConfig, TrackerConfig
 from syncvis_online.evaluation.run import judge, write_result
@@ -137,20 +138,8 @@ def table(rows: dict[str, dict[str, Any]], usual: str) -> str:
 
 def plot(rows: dict[str, dict[str, Any]], path: Path) -> None:
     """HOTA against milliseconds."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, row in rows.items():
-        if "HOTA" in row:
-            axes.plot(row["ms"], row["HOTA"], "o")
-            axes.annotate(
-                name or "as it ships", (row["ms"], row["HOTA"]), xytext=(5, 4), textcoords="offset points"
-            )
-    axes.set(xlabel="processor time a frame, ms", ylabel="HOTA", xlim=(0, None))
-    figure.savefig(path)
+    judged = {name or "as it ships": (row["ms"], row["HOTA"]) for name, row in rows.items() if "HOTA" in row}
+    labelled(judged, path, x="processor time a frame, ms", y="HOTA")
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -160,8 +149,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="KEY=VALUE ...")
     parser.add_argument("--r50", type=int, default=10, metavar="FRAMES")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args(given)
     torch.set_num_threads(1)
     step = InStep({row: load_tracker(arguments.model, settings=settings_of(row)) for row in arguments.rows})

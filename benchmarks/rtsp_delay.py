@@ -1,6 +1,6 @@
 """How late H.264 pictures are decoded, by FFmpeg's parser and by ours: one command, no arguments needed.
 
-    python -m benchmarks.rtsp_delay [--seconds 8] [--json FILE]
+    python -m benchmarks.rtsp_delay [--seconds 8] [--json FILE] [--plot FILE]
 
 Serves clips from a GStreamer RTSP server on loopback, which sends picture i at a known time, and reads each twice, one
 way after the other in this process: with FFmpeg's parser before the decoder, and with `stream.sources.h264_reading`.
@@ -24,6 +24,7 @@ from typing import Any
 import av
 import numpy as np
 
+from benchmarks.report import add_outputs, bars
 from stream.sources.damage import DamageLog
 from stream.sources.h264_reading import H264Reading
 from tests.faults.stage import Clip
@@ -178,11 +179,16 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
     return {"case": asdict(case), "largest_bytes": max(map(len, units)), "ways": delays}
 
 
+def name_of(case: dict[str, Any]) -> str:
+    """A stream in few words."""
+    return "{codec} {width}x{height} {transport} mtu {mtu}".format(**case)
+
+
 def main() -> None:
     """Measure all streams and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each reading")
-    parser.add_argument("--json", type=Path)
+    add_outputs(parser)
     arguments = parser.parse_args()
     print(
         "stream                                       way     pictures  late p50  p95 ms  cpu ms  missing  wrong"
@@ -190,8 +196,7 @@ def main() -> None:
     results = []
     for case in CASES:
         results.append(measure(case, arguments.seconds))
-        size = f"{case.width}x{case.height} {case.transport} mtu {case.mtu}"
-        name = f"{case.codec} {size}, {results[-1]['largest_bytes'] >> 10} KiB"
+        name = f"{name_of(asdict(case))}, {results[-1]['largest_bytes'] >> 10} KiB"
         for way, delay in results[-1]["ways"].items():
             print(
                 f"{name:44s} {way:7s} {delay['pictures']:8d} {delay['late_p50_ms']:9.1f} {delay['late_p95_ms']:7.1f}"
@@ -200,6 +205,13 @@ def main() -> None:
             )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    if arguments.plot:
+        late = {
+            f"{name_of(result['case'])}, {way}": delay["late_p50_ms"]
+            for result in results
+            for way, delay in result["ways"].items()
+        }
+        bars(late, arguments.plot, x="due at the server to decoded, p50, ms")
 
 
 if __name__ == "__main__":

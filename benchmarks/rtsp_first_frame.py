@@ -1,6 +1,7 @@
 """How long until a camera's first frame, and how old frames are: one command, no arguments needed.
 
     python -m benchmarks.rtsp_first_frame [--openings 20] [--transport tcp] [--json FILE]
+        [--plot FILE]
 
 Serves a clip with one key frame a second from a GStreamer RTSP server on loopback, on a shared mount that
 somebody else watches all the time, and opens it at random moments. The pictures carry their index, the server
@@ -21,6 +22,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.report import add_outputs, bars
 from stream.sources import SourceOptions, open_source, warm_up
 from stream.types import Frame
 from tests.support.rtsp_server import RtspServer, index_frames, read_index
@@ -112,7 +114,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--openings", type=int, default=20)
     parser.add_argument("--transport", choices=["tcp", "udp"], default="tcp")
-    parser.add_argument("--json", type=Path)
+    add_outputs(parser)
     arguments = parser.parse_args()
     warm_up()
     results = {}
@@ -123,6 +125,13 @@ async def main() -> None:
             print(f"  {figure:34s} {value:8.4f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    if arguments.plot:
+        medians = {
+            f"{name}: {figure.removesuffix('_median_s').replace('_', ' ')}": 1000 * of[figure]
+            for name, of in results.items()
+            for figure in ("first_frame_median_s", "keyframe_wait_median_s", "age_median_s")
+        }
+        bars(medians, arguments.plot, x="median, ms")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Systems measured beside each other in one run, in turn: what else the machine does meets all of them alike.
 
-Owns turns, times, ratios, what is said of the machine, and the plot. Knows nothing of the systems.
+Owns turns, times, ratios and what is said of the machine. Knows nothing of the systems.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,30 @@ class Spent:
     def frames_per_s(self) -> float:
         """Frames answered in a second of the wall."""
         return self.frames / self.wall_s
+
+
+class Stopwatch:
+    """Processor time of this process, all its threads, in seconds, spent in calls of methods: `seconds` by name."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    def watch(self, owner: object, method: str, name: str = "") -> None:
+        """From now on, calls of `owner`'s own method count under `name`, the method's where that is empty."""
+        called, name = getattr(owner, method), name or method
+
+        def timed_call(*args: Any, **kwargs: Any) -> Any:
+            began = time.process_time()
+            try:
+                return called(*args, **kwargs)
+            finally:
+                self.seconds[name] += time.process_time() - began
+
+        setattr(owner, method, timed_call)
+
+    def reset(self) -> None:
+        """Count anew."""
+        self.seconds.clear()
 
 
 Measure = Literal["wall_ms", "cpu_ms", "frames_per_s"]
@@ -118,20 +143,3 @@ def _processor() -> str:
     flags = set(values.get("flags", "").split())
     known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_tile") if flag in flags]
     return f"{values.get('model name', platform.processor())} ({', '.join(known) or 'no AVX2'})"
-
-
-def bars(values: Mapping[str, float], unit: str, path: Path) -> None:
-    """One bar for each system, as a picture."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 1 + 0.5 * len(values)), layout="constrained")
-    drawn = axes.barh(list(values), list(values.values()))
-    axes.bar_label(drawn, fmt="%.1f", padding=3)
-    axes.invert_yaxis()
-    axes.margins(x=0.12)
-    axes.set(xlabel=unit, xlim=(0, None))
-    figure.savefig(path)
-    plt.close(figure)

@@ -31,7 +31,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.frame_by_frame import FrameByFrame
-from benchmarks.side_by_side import Ratio, Spent, bars, in_turn, machine, summary, timed
+from benchmarks.report import add_outputs, bars
+from benchmarks.side_by_side import Ratio, Spent, in_turn, machine, summary, timed
 from syncvis_online.checkpoint import load_model
 from syncvis_online.conversion import import_weights
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
@@ -245,8 +246,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args()
     if arguments.checkpoint is not None and not arguments.checkpoint.is_dir():
         parser.error(f"--checkpoint: {arguments.checkpoint} is no folder")
@@ -277,7 +277,9 @@ def main() -> None:
         if arguments.plot is not None:
             shown = arguments.plot.with_stem(f"{arguments.plot.stem}_{device}")
             measure = "cpu_ms" if device == "cpu" else "wall_ms"
-            bars({n: row[measure] for n, row in told["rows"].items()}, f"{measure} a frame, {device}", shown)
+            bars(
+                {n: row[measure] for n, row in told["rows"].items()}, shown, x=f"{measure} a frame, {device}"
+            )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -43,6 +42,7 @@ from fastapi import FastAPI, Request, Response
 from tabulate import tabulate
 
 from benchmarks.no_model import NoModel
+from benchmarks.report import add_outputs, lines
 from stream.app import Service
 from stream.config import parse_config
 from stream.hub import Subscription
@@ -58,6 +58,7 @@ FPS = 25
 FRAMES = 50
 WARM_UP_S = 3.0
 SDP = {"Content-Type": "application/sdp"}
+NAMES = {"shared": "this server", "plain": "plain aiortc", "tracks alone": "tracks on the WebSocket"}
 
 
 def rendered() -> list[TrackedFrame]:
@@ -295,26 +296,6 @@ def slope(rows: list[Row]) -> float | None:
     return float(np.polyfit([row.viewers for row in served], [row.cpu for row in served], 1)[0])
 
 
-def plot(rows: list[Row], path: Path) -> None:
-    """CPU against viewers."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    names = {"shared": "this server", "plain": "plain aiortc", "tracks alone": "tracks on the WebSocket"}
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    for name in dict.fromkeys(row.server for row in rows):
-        of_one = [row for row in rows if row.server == name and row.viewers]
-        axes.plot([row.viewers for row in of_one], [row.cpu for row in of_one], "o-", label=names[name])
-    counts = sorted({row.viewers for row in rows if row.viewers})
-    axes.set(xlabel="viewers", ylabel="server CPU, % of a core", xscale="log", xticks=counts, ylim=(0, None))
-    axes.set_xticks(counts, [str(count) for count in counts])
-    axes.minorticks_off()
-    axes.legend()
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-
-
 async def main(arguments: argparse.Namespace) -> None:
     """Measure, print, write."""
     counts: list[int] = arguments.viewers
@@ -322,30 +303,44 @@ async def main(arguments: argparse.Namespace) -> None:
     rows += await measure("plain", "picture", [n for n in counts if n <= 4], arguments.seconds)
     rows += await measure("shared", "tracks", counts, arguments.seconds)
     table = [
-        [r.server, r.viewers, f"{r.cpu:.1f}", f"{r.fps_slowest:.1f}", f"{r.kbps:.0f}", f"{r.first_ms:.0f}"]
+        [
+            *(r.server, r.viewers, f"{r.cpu:.1f}", f"{10 * r.cpu / FPS:.2f}"),
+            *(f"{r.fps_slowest:.1f}", f"{r.kbps:.0f}", f"{r.first_ms:.0f}"),
+        ]
         for r in rows
     ]
-    names = ["server", "viewers", "CPU %", "fps of the slowest", "kbit/s", "first picture, ms"]
+    names = [
+        "server",
+        "viewers",
+        "CPU %",
+        "CPU ms a picture",
+        "fps of the slowest",
+        "kbit/s",
+        "first picture, ms",
+    ]
     print(tabulate(table, names, tablefmt="github"))
     slopes = {
         name: slope([r for r in rows if r.server == name]) for name in dict.fromkeys(r.server for r in rows)
     }
     for name, value in slopes.items():
         if value is not None:
-            print(f"{name}: {value:.2f} % of a core for one more viewer")
+            print(f"{name}: {value:.2f} % of a core for one more viewer, {10 * value / FPS:.3f} ms a picture")
     if arguments.json:
         text = json.dumps({"rows": [asdict(row) for row in rows], "slopes": slopes}, indent=2)
         arguments.json.write_text(re.sub(r"(\.\d{3})\d+", r"\1", text) + "\n")
     if arguments.plot:
-        plot(rows, arguments.plot)
+        curves = {
+            shown: [(row.viewers, row.cpu) for row in rows if row.server == name and row.viewers]
+            for name, shown in NAMES.items()
+        }
+        lines(curves, arguments.plot, x="viewers", y="server CPU, % of a core", doubling=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--viewers", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--plot", type=Path)
+    add_outputs(parser)
     parser.add_argument("--serve", choices=["shared", "plain"], help=argparse.SUPPRESS)
     parser.add_argument("--watch", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -34,9 +34,10 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.many_cameras import LOOP_FRAMES, cpu_s
-from benchmarks.side_by_side import Ratio, Spent, bars, in_turn, machine, summary
+from benchmarks.report import add_outputs, bars
+from benchmarks.side_by_side import Ratio, Spent, in_turn, machine, summary
 from benchmarks.yolo_environment import CACHE, Unavailable, python_with_yolo, quiet_settings
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.sources import cool_down, warm_up
 from stream.tracker_api import open_tracker
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
@@ -103,7 +104,7 @@ async def followed(tracker: OnlineTracker, url: str, seconds: float) -> tuple[Sp
     """Ours: a stream, followed for so long once it has settled."""
     frames, tracked = 0, 0
     began = wall = cpu = 0.0
-    stream = open_tracker(url, TorchEngine(tracker))
+    stream = open_tracker(url, TrackerEngine(tracker))
     async with aclosing(aiter(stream)) as answers:
         async for frame in answers:
             now = time.monotonic()
@@ -245,8 +246,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--fps", nargs="+", type=int, default=[25, 100], help="of the camera (%(default)s)")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="of torch (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args()
     try:
         python = python_with_yolo()
@@ -274,7 +274,7 @@ def main() -> None:
             for row in rows
             for name, of in row.get("rows", {}).items()
         }
-        bars(values, "frames answered a second", arguments.plot)
+        bars(values, arguments.plot, x="frames answered a second")
 
 
 if __name__ == "__main__":

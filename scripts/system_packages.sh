@@ -1,11 +1,11 @@
 #!/bin/sh
-# Packages that only tests need: a GStreamer RTSP server, Chromium, Prometheus, ffmpeg, coturn, mosquitto, and systemd's
-# linter of units. Installed with apt where the user is root; named where not. Nothing happens when all are there.
+# Packages that only tests need: a GStreamer RTSP server, Chromium, Prometheus, ffmpeg, coturn, mosquitto, Redis (for
+# `make failover`), and systemd's linter of units. Installed with apt where the user is root; named where not. Nothing happens when all are there.
 set -eu
 packages="gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 python3-gi
 gstreamer1.0-plugins-base gstreamer1.0-nice gir1.2-nice-0.1
 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
-chromium prometheus ffmpeg coturn mosquitto fonts-dejavu-core systemd"
+chromium prometheus ffmpeg coturn mosquitto redis-server fonts-dejavu-core systemd"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "system-packages: this is no Debian; install the like of:" $packages >&2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stream.identities import IdLedger
@@ -71,7 +72,12 @@ class BatchEngine(Engine, Protocol):
 
 @runtime_checkable
 class NamedEngine(Engine, Protocol):
-    """An engine that says what computes it, for the metrics."""
+    """An engine that says what it computes, and with what."""
+
+    @property
+    def file(self) -> str:
+        """The name of its checkpoint's file, without the folder; empty where there is none."""
+        ...
 
     @property
     def info(self) -> RuntimeInfo:
@@ -110,9 +116,9 @@ class _Camera:
     resumed: bool = False
 
 
-class TorchEngine:
-    """The model, with PyTorch around whatever computes its network (syncvis_online.runtime). Each frame is encoded
-    once, whatever the number of windows that hold it.
+class TrackerEngine:
+    """An `OnlineTracker` for many cameras, whatever computes its network (syncvis_online.runtime). Each frame is
+    encoded once, whatever the number of windows that hold it.
 
     `most_windows`: of how many cameras windows are answered at once; None: 16 on a GPU, where a batch takes little
     longer than one window, and 1 on a processor, where it takes as long as all of them.
@@ -125,6 +131,11 @@ class TorchEngine:
         self._ledger = ledger or IdLedger()
         self._cameras: dict[str, _Camera] = {}
         self.most_windows = most_windows or (16 if tracker.device.type == "cuda" else 1)
+
+    @property
+    def file(self) -> str:
+        """The name of the checkpoint's file, without the folder; empty where there is none."""
+        return self._tracker.file
 
     @property
     def info(self) -> RuntimeInfo:
@@ -270,14 +281,22 @@ def load_engine(
     threads: int | None = None,
     tracker: Mapping[str, Any] | None = None,
     ledger: IdLedger | None = None,
+    ending: Event | None = None,
 ) -> Engine:
-    """The engine for a checkpoint; `ledger`: of the ids that cameras were given.
+    """The engine for a checkpoint; `ledger`: of the ids that cameras were given; `ending`: set it, in another thread,
+    when the program is to end, and no network is converted for OpenVINO any more, which takes half a minute.
 
     Raises ModelError and ConfigError: see `syncvis_online.online.load_tracker`.
     """
     from syncvis_online.online import load_tracker
 
     loaded = load_tracker(
-        model, device=device, engine=engine, precision=precision, threads=threads, settings=tracker
+        model,
+        device=device,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        settings=tracker,
+        ending=ending,
     )
-    return TorchEngine(loaded, ledger)
+    return TrackerEngine(loaded, ledger)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric as Family
 
+from stream.cluster.gateway.numbers import GatewayMetrics
+from stream.cluster.messages import Table
 from stream.metrics import Metrics
 
 Metric = Counter | Gauge | Histogram
@@ -21,8 +24,18 @@ track or a URL. All series of a camera go when it is removed. Rules for alerts a
 [`deploy/alerts.yml`](../deploy/alerts.yml), what to do about them in [runbook.md](runbook.md), a dashboard for Grafana
 in [`deploy/grafana`](../deploy/grafana).
 
-| name | type | labels | unit | meaning |
+"""
+COLUMNS = """| name | type | labels | unit | meaning |
 |---|---|---|---|---|
+"""
+CLUSTER = """
+## Of a cluster
+
+What a gateway has at its `/metrics` ([scale.md](scale.md)), the same at each but for
+`syncvis_gateway_stale_results_total`. A worker has at its own all that stands above;
+[`deploy/prometheus-cluster.yml`](../deploy/prometheus-cluster.yml) finds workers by way of the gateways.
+Failovers, moves and conflicts are counted by the controller: they begin anew when it does.
+
 """
 
 TAIL = """
@@ -46,7 +59,10 @@ def metrics() -> Iterator[Metric]:
 
 def names(metric: Metric) -> str:
     """As Prometheus has it."""
-    family = next(iter(metric.describe()))
+    return _name(next(iter(metric.describe())))
+
+
+def _name(family: Family) -> str:
     return f"{family.name}_total" if family.type == "counter" else str(family.name)
 
 
@@ -59,14 +75,32 @@ def unit(name: str) -> str:
     return "0 to 1" if name.endswith("_ratio") else "1"
 
 
+def cluster_metrics() -> Iterator[tuple[str, Family, tuple[str, ...]]]:
+    """Name, family and labels of what only a gateway has."""
+
+    declared = GatewayMetrics(_Nothing())
+    for family in declared.cluster.collect():
+        yield _name(family), family, tuple(getattr(family, "_labelnames", ()))
+    yield names(declared.stale), next(iter(declared.stale.describe())), ()
+
+
+class _Nothing:
+    """Of which only the names of the metrics are wanted."""
+
+    def __init__(self) -> None:
+        self.table, self.away = Table(-1, {}), False
+
+
 def page() -> str:
     """The whole page."""
-    rows = []
-    for metric in metrics():
-        family, name = next(iter(metric.describe())), names(metric)
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        rows.append(f"| `{name}` | {family.type} | {labels} | {unit(name)} | {family.documentation} |\n")
-    return HEAD + "".join(rows) + TAIL
+    here = "".join(_row(names(m), next(iter(m.describe())), m._labelnames) for m in metrics())
+    there = "".join(_row(*each) for each in cluster_metrics())
+    return HEAD + COLUMNS + here + TAIL + CLUSTER + COLUMNS + there
+
+
+def _row(name: str, family: Family, labelled: tuple[str, ...]) -> str:
+    labels = ", ".join(f"`{label}`" for label in labelled)
+    return f"| `{name}` | {family.type} | {labels} | {unit(name)} | {family.documentation} |\n"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from stream.app import Service
 from stream.clients import ClientLimits, LimitedClients
 from stream.mask_socket import mask_socket_router
 from stream.metrics import package_version
+from stream.model_api import model_router
 from stream.picture_socket import picture_socket_router
 from stream.pictures import PictureFeeds
 from stream.programs import Feeds, programs_router, schema_router, sockets_router
@@ -183,6 +184,7 @@ def _add_routes(
         dependencies=may_watch,
         responses=WANTS_TOKEN,
     )
+    app.include_router(model_router(service), dependencies=may_watch, responses=WANTS_TOKEN)
     app.include_router(zones_router(service), dependencies=may_watch, responses=WANTS_TOKEN)
     app.include_router(roster_router(service, roster, outlets.feeds), dependencies=may_change)
     app.include_router(schema_router())

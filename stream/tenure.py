@@ -16,25 +16,25 @@ def boot_time_s() -> float:
 
 
 class Tenure:
-    """The right to publish one camera until a time, by `now_s`. `epoch` grows with each who has it."""
+    """The right to publish one camera until a time, by `now_s`; who grants it may renew it also after that, until it
+    is ended. `epoch` grows with each who has it.
+    """
 
     def __init__(self, epoch: int, until_s: float, now_s: Callable[[], float] = boot_time_s) -> None:
         self.epoch = epoch
+        self.ended = False
         self._until_s = until_s
         self._now_s = now_s
 
     @property
     def holds(self) -> bool:
-        """Whether it may be published now. What was once over is over for good."""
-        if self._now_s() >= self._until_s:
-            self.end()
-        return self._until_s > 0
+        """Whether it may be published now."""
+        return not self.ended and self._now_s() < self._until_s
 
     def renew(self, until_s: float) -> None:
-        """It lasts until then, unless it was over by now."""
-        if self.holds:
-            self._until_s = max(self._until_s, until_s)
+        """It lasts until then, unless it was ended."""
+        self._until_s = max(self._until_s, until_s)
 
     def end(self) -> None:
-        """It is over. Idempotent."""
-        self._until_s = 0.0
+        """It is over, for good. Idempotent."""
+        self.ended = True

@@ -11,6 +11,7 @@ frame is handed out, in order: a consumer that is slow makes a file wait, and a 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -61,8 +62,17 @@ class TrackerStream:
     ) -> None:
         self._settings = pipeline
         self._duration_s = duration_s
+        self._ending = threading.Event()
         self._load: Callable[[], Engine] = (
-            partial(load_engine, model, device=device, engine=engine, threads=threads, tracker=tracker)
+            partial(
+                load_engine,
+                model,
+                device=device,
+                engine=engine,
+                threads=threads,
+                tracker=tracker,
+                ending=self._ending,
+            )
             if isinstance(model, str)
             else lambda: model
         )
@@ -73,7 +83,6 @@ class TrackerStream:
         self._source = CameraSource(camera, self._statistics, policy=policy, duration_s=duration_s)
         self._frames: AsyncGenerator[TrackedFrame, None] | None = None
         self._pipeline: CameraPipeline | None = None
-        self._stopping = False
         self._error: Exception | None = None
 
     def status(self) -> CameraStatus:
@@ -82,7 +91,7 @@ class TrackerStream:
 
     def stop(self) -> None:
         """Read no more; the iteration ends after the frames that are in work. Call it on the event loop."""
-        self._stopping = True
+        self._ending.set()
         if self._pipeline is not None:
             self._pipeline.stop()
 
@@ -117,7 +126,7 @@ class TrackerStream:
         self._pipeline = CameraPipeline(
             self._source, scheduler, self._statistics, self._settings, sink=answers.put
         )
-        if self._stopping:
+        if self._ending.is_set():
             self._pipeline.stop()
 
         async def run(pipeline: CameraPipeline) -> None:

@@ -14,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syncvis_online.association import mask_ious
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """Label, score and whether there is a mask, of every slot, (N,).
 
     Of the M slots whose class is likely enough to be answered at all, `row` (N,) names the place in `logits`
-    and `inside` (M, h, w); the masks of the others are never made, and their score is 0.
+    and `inside` (M, h, w), and in `overlap` (M, M), the IoU of each two; the masks of the others are never made, and
+    their score is 0.
     """
 
     label: NDArray[np.int64]
@@ -29,6 +32,7 @@ class Candidates:
     row: NDArray[np.int64]
     logits: NDArray[np.float32]
     inside: NDArray[np.bool_]
+    overlap: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -57,7 +61,8 @@ class Candidates:
         visible[likely] = (area >= min_area).cpu().numpy()
         row = np.full(len(best), -1)
         row[likely] = np.arange(len(likely))
-        return cls(probability.argmax(1), score, visible, row, masks.cpu().numpy(), inside.cpu().numpy())
+        logits, cells = masks.cpu().numpy(), inside.cpu().numpy()
+        return cls(probability.argmax(1), score, visible, row, logits, cells, mask_ious(cells, cells))
 
     def mask(self, slot: int) -> NDArray[np.bool_]:
         """The cells (h, w) of a slot that is visible."""
@@ -78,8 +83,7 @@ class Candidates:
         """Slots in order of score, without those whose mask overlaps a better one, or one of `taken`, by more."""
         kept = list(taken)
         for j in slots[np.argsort(-self.score[slots], kind="stable")]:
-            mask = self.mask(j)
-            if all(_iou(mask, self.mask(k)) <= most_iou for k in kept):
+            if (self.overlap[self.row[j], self.row[kept]] <= most_iou).all():
                 kept.append(int(j))
         return kept[len(taken) :]
 
@@ -92,8 +96,3 @@ class Candidates:
         rows = self.row[slots]
         owner = np.where(self.inside[rows].any(0), self.logits[rows].argmax(0), -1)
         return {j for i, j in enumerate(slots) if np.count_nonzero(owner == i) >= min_area}
-
-
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0

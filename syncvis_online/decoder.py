@@ -310,13 +310,17 @@ class SynchronizedDecoder(nn.Module):
         """The video branch's attention masks at a level, from its own prediction (B, N, Cm): (B, N, T*S)."""
         return blocked_by((embeds[:, None] @ features.level_masks[level]).transpose(1, 2).flatten(2))
 
-    def _synchronize(self, layer: SynchronizedLayer, f: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Both directions, or one; the second sees what the first has made."""
+    def _synchronize(
+        self, layer: SynchronizedLayer, f: Tensor, v: Tensor, *, for_video: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Both directions, or one; the second sees what the first has made. `for_video`: nobody reads f any more."""
         if self.config.synchronize_weight == 0.0:
             return f, v
         steps = ["frame_to_video", "video_to_frame"]
         if self.config.synchronize_order == "video_first":
             steps.reverse()
+        elif for_video:
+            steps.pop()
         for step in steps:
             if self.config.synchronize not in ("both", step):
                 continue
@@ -332,8 +336,8 @@ class SynchronizedDecoder(nn.Module):
         """Decode windows.
 
         `features`: of frames in windows, (B, T, ...). `video_queries`: v0 of each window, (B, N, C); the
-        learned ones where None. `answer_only`: without the frame branch where the video branch, which is the answer,
-        hears nothing of it (lambda 0, as of imported weights).
+        learned ones where None. `answer_only`: without what the video branch, which is the answer, does not hear of
+        the frame branch: what that says in the end, and all of it with lambda 0, as of imported weights.
         """
         B, T = features.mask_features.shape[:2]
         f = self.frame_query.expand(B, T, -1, -1)
@@ -341,12 +345,14 @@ class SynchronizedDecoder(nn.Module):
         if self.config.structure == "synchronous":
             if answer_only and self.config.synchronize_weight == 0.0:
                 return self._video_only(features, v)
-            return self._synchronous(features, f, v)
+            return self._synchronous(features, f, v, answer_only=answer_only)
         if self.config.structure == "cascade":
             return self._cascade(features, f, v)
         return self._video_only(features, v)
 
-    def _synchronous(self, features: FrameFeatures, f: Tensor, v: Tensor) -> DecoderOutput:
+    def _synchronous(
+        self, features: FrameFeatures, f: Tensor, v: Tensor, *, answer_only: bool
+    ) -> DecoderOutput:
         """SyncVIS: both branches side by side, exchanging after every layer."""
         position = (self.frame_position, self.video_position)
         predictions = [self._both(f, v)]
@@ -359,8 +365,9 @@ class SynchronizedDecoder(nn.Module):
                 self._blocked_video(last.video.embeds, features, level),
             )
             f, v = layer(f, v, position, self._projected(features, i), blocked)
-            f, v = self._synchronize(layer, f, v)
-            predictions.append(self._both(f, v))
+            for_video = answer_only and i == len(self.layers) - 1
+            f, v = self._synchronize(layer, f, v, for_video=for_video)
+            predictions.append(LayerPrediction(None, self.predict(v)) if for_video else self._both(f, v))
         return DecoderOutput(tuple(predictions), v)
 
     def _cascade(self, features: FrameFeatures, f: Tensor, v: Tensor) -> DecoderOutput:

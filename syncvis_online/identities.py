@@ -216,8 +216,10 @@ def mask_colors(inside: NDArray[np.bool_], picture: NDArray[np.float32]) -> Floa
     """Mean colours of the upper and the lower half of a mask (h, w) that is not empty, on a picture (3, h, w), RGB, 0
     to 255: CIELAB (D65) with L from 0 to 255, (6,). Where a half is empty, of the other.
     """
-    rows = np.flatnonzero(inside.any(1))
-    middle = (rows[0] + rows[-1] + 1) // 2
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    around = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    inside, picture = inside[around], picture[:, *around]
+    middle = len(inside) // 2
     upper, lower = picture[:, :middle][:, inside[:middle]], picture[:, middle:][:, inside[middle:]]
     halves = [upper if upper.size else lower, lower if lower.size else upper]
     means = np.stack([half.mean(1) for half in halves])[None].astype(np.float32)

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import Any, Literal
 
 import cv2
@@ -79,12 +80,14 @@ def load_tracker(
     precision: str = "float32",
     threads: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    ending: Event | None = None,
 ) -> OnlineTracker:
     """The tracker for a checkpoint, by path or by the name of one that ships.
 
     `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `engine` (auto, torch or
     openvino) and `precision` (float32, bfloat16 or float16): see `syncvis_online.runtime`; `threads` of each operator,
-    torch's choice when None. Raises ModelError for the checkpoint and ConfigError for the rest.
+    torch's choice when None; `ending`: see `open_runtime`. Raises ModelError for the checkpoint and ConfigError for the
+    rest.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"unknown device '{device}' (there are: auto, cpu, cuda)")
@@ -100,12 +103,13 @@ def load_tracker(
     values = {**checkpoint.tracker.to_mapping(), **(settings or {})}
     config = TrackerConfig.from_mapping(values, "tracker settings")
     network = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    runtime = open_runtime(engine, network, path, device, config, precision)
-    return OnlineTracker(checkpoint, config, device, runtime)
+    runtime = open_runtime(engine, network, path, device, config, precision, ending)
+    return OnlineTracker(checkpoint, config, device, runtime, path.name)
 
 
 class OnlineTracker:
-    """A checkpoint made ready to answer windows. `runtime` computes its network, torch where None.
+    """A checkpoint made ready to answer windows. `runtime` computes its network, torch where None; `file`: the name of
+    the file that it is from, without the folder.
 
     Not safe to call from two threads at once.
     """
@@ -116,10 +120,12 @@ class OnlineTracker:
         config: TrackerConfig | None = None,
         device: str = "cpu",
         runtime: Runtime | None = None,
+        file: str = "",
     ) -> None:
         self.device = torch.device(device)
         self.model: SyncVIS = checkpoint.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config or checkpoint.tracker
+        self.file = file
         self.labels: tuple[str, ...] = self.model.config.labels
         self.runtime = runtime or TorchRuntime(self.model)
         self.slots = SlotTracker(self.model, self.config, self.runtime, checkpoint.recognizer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal, Protocol, cast, get_args
 
 import torch
@@ -26,7 +27,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
     """What computes, where and how exactly: "torch" or "openvino"; "cpu" or "cuda"; "float32" and the like; `why` it
-    was taken, where something speaks against another.
+    was taken, where something speaks against another, or what is not computed by it.
     """
 
     engine: str
@@ -104,12 +105,14 @@ def open_runtime(
     device: str,
     tracker: TrackerConfig,
     precision: str = "float32",
+    ending: Event | None = None,
 ) -> Runtime:
     """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows by `tracker`.
 
     "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; its `info` says why.
     Raises ConfigError where OpenVINO is asked for and is not there or not for this device, ModelError where it cannot
-    do the model. In a lower `precision` than float32 it is torch.
+    do the model. In a lower `precision` than float32 it is torch. `ending`: set it, in another thread, and this returns
+    at once where OpenVINO is waited for; what it returns is of no use then.
     """
     if engine not in get_args(EngineName):
         raise ConfigError(f"unknown engine '{engine}' (there are: {', '.join(get_args(EngineName))})")
@@ -121,7 +124,7 @@ def open_runtime(
         return TorchRuntime(model, cast(Precision, precision))
     reason = obstacle(model.config, device, precision)
     if reason is None:
-        runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames)
+        runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames, ending=ending)
         if engine == "openvino":
             runtime.prepare(model.input_size(9, 16, tracker.short_side))
         return runtime

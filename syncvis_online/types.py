@@ -33,7 +33,7 @@ class RLE(TypedDict):
 
 def encode_mask(mask: Mask) -> RLE:
     """Encode a boolean mask, shape (H, W), as COCO compressed RLE."""
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.bool_).view(np.uint8))
     return {"size": [int(s) for s in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
@@ -45,9 +45,10 @@ def decode_mask(rle: RLE) -> Mask:
 
 def box_of_mask(mask: Mask) -> tuple[float, float, float, float]:
     """The tight box (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; zeros when the mask is empty."""
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not ys.size:
+    xs = np.flatnonzero(mask.any(axis=0))
+    if not xs.size:
         return (0.0, 0.0, 0.0, 0.0)
+    ys = np.flatnonzero(mask[:, xs[0] : xs[-1] + 1].any(axis=1))
     return (float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1))
 
 

@@ -12,6 +12,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,21 @@ from hypothesis import settings
 # A busy machine must not fail a property by being slow, and the same examples are tried in every run.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
+
+
+LONGEST_FIRST = (
+    *("syncvis_online/test_training.py", "integration/test_soak.py", "syncvis_online/test_conversion.py"),
+    *("integration/test_cluster.py", "syncvis_online/test_openvino.py", "integration/test_faults.py"),
+    *("integration/test_tracing.py", "integration/test_identities_restart.py"),
+    "stream/test_cameras_stress.py",
+)
+"""Files that take half a minute and more: one of them begun last would have one process wait for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files be begun first (pytest-xdist would begin with those of most tests)."""
+    files = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: files.get(item.path, len(files)))
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ Owns what is said where that fails: one line that names what and where.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 
 from stream.camera_store import settings_of
 from stream.cluster.controller import Controller
@@ -20,10 +21,12 @@ from stream.cluster.crew import PREFIX
 from stream.cluster.gateway.directory import AwayError
 from stream.cluster.messages import Settings, Table
 from stream.cluster.spec import Spec
-from stream.cluster.worker import CONTROLLER, answer_of
+from stream.cluster.worker import CONTROLLER, Worker, answer_of
 from stream.config import ServeConfig
 from stream.errors import ConfigError, ModelError
 from stream.tokens import make_token
+
+_log = logging.getLogger(__name__)
 
 NAMESPACE = "syncvis-online"
 HEAD = "node:__internal_head__"
@@ -33,6 +36,8 @@ not with a worker: with both would be gone what is known of its cameras' tracks.
 REACH_S = 3.0
 STARTED_WITHIN_S = 90.0
 ANSWERED_WITHIN_S = 5.0
+LOST_S = 15.0
+"""Longer than Ray needs to start a controller's process again, even on a busy machine."""
 
 
 def connect(address: str) -> None:
@@ -68,7 +73,19 @@ def _check_reachable(address: str) -> None:
 
 
 class RayControl:
-    """See `Control`: the controller's actor. It is looked up by its name each time: after a failure it is another."""
+    """See `Control`: the controller's actor, which is the same one when its process is another. It is looked up by its
+    name only where it has to be: while the control store is away, that stops this whole process.
+
+    Owns this process's line to Ray at `address`. A process whose own node has died is never told by Ray that the
+    control store is another one, and asks actors where they were for ever: after `LOST_S` without an answer it joins
+    anew.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._heard_s = time.monotonic()
+        self._joining: asyncio.Task[None] | None = None
+        self._controller: Any = None
 
     async def table(self, version: int, wait_s: float) -> Table:
         """See `Control`."""
@@ -98,16 +115,37 @@ class RayControl:
 
     async def _asked(self, what: str, *arguments: Any) -> Any:
         try:
+            if self._joining is not None and not self._joining.done():
+                raise TimeoutError("this process joins the Ray cluster anew")
             async with asyncio.timeout(ANSWERED_WITHIN_S):
-                controller = await asyncio.to_thread(ray.get_actor, CONTROLLER)
-                return await answer_of(getattr(controller, what).remote(*arguments))
+                if self._controller is None:
+                    self._controller = await asyncio.to_thread(ray.get_actor, CONTROLLER)
+                answer = await answer_of(getattr(self._controller, what).remote(*arguments))
         except (RayError, ValueError, TimeoutError) as error:
+            if isinstance(error, ActorDiedError):
+                self._controller = None
+            if time.monotonic() - self._heard_s > LOST_S:
+                self._heard_s = time.monotonic()
+                self._controller = None
+                self._joining = asyncio.create_task(asyncio.to_thread(self._join_anew), name="join Ray anew")
             raise AwayError(str(error).partition("\n")[0] or "no answer in time") from None
+        self._heard_s = time.monotonic()
+        return answer
+
+    def _join_anew(self) -> None:
+        ray.shutdown()
+        try:
+            connect(self._address)
+        except (ConfigError, RayError, RuntimeError, OSError) as error:
+            _log.warning("%s", str(error).partition("\n")[0])
+        else:
+            _log.warning("joined the Ray cluster anew: the controller had not answered for %g s", LOST_S)
 
 
-async def start(config: ServeConfig) -> Spec:
-    """Have the cluster run this config's workers and cameras; what it runs. Raises ConfigError where it runs another
-    version or another config, or has no room for a worker; ModelError where no worker can load the model.
+async def start(config: ServeConfig, control: RayControl, worker: type[Worker] = Worker) -> Spec:
+    """Have the cluster run this config's workers and cameras; what it runs. `worker`: what runs on its nodes. Raises
+    ConfigError where it runs another version or another config, or has no room for a worker; ModelError where no worker
+    can load the model.
     """
     actor = ray.remote(Controller).options(
         name=CONTROLLER,
@@ -120,14 +158,14 @@ async def start(config: ServeConfig) -> Spec:
     cameras = {name: settings_of(each) for name, each in config.cameras.items()}
     try:
         async with asyncio.timeout(STARTED_WITHIN_S):
-            controller = actor.remote(Spec(config, make_token()))
+            controller = actor.remote(Spec(config, make_token()), worker)
             spec: Spec = await answer_of(controller.join.remote())
             spec.check(config)
             await answer_of(controller.ensure.remote(cameras))
     except (RayError, TimeoutError) as error:
         reason = str(error).strip().rpartition("\n")[2] or f"no answer within {STARTED_WITHIN_S:g} s"
         raise ConfigError(f"the cluster's controller does not start: {reason}") from None
-    await _until_worker(RayControl())
+    await _until_worker(control)
     return spec
 
 

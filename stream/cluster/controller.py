@@ -7,9 +7,11 @@ and from what workers report.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 from stream.cluster.book import Book
@@ -17,6 +19,7 @@ from stream.cluster.crew import Crew
 from stream.cluster.messages import Orders, Report, Settings, Table
 from stream.cluster.spec import Spec
 from stream.cluster.storage import RayStorage
+from stream.cluster.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -27,16 +30,17 @@ HOLD_S = 0.5
 
 
 class Controller:
-    """`spec`: of the cluster, by who started it first."""
+    """`spec`: of the cluster, by who started it first. `worker`: what runs on its nodes."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, worker: type[Worker] = Worker) -> None:
         from stream.log import set_up_logging
 
         set_up_logging(spec.config.log.level, spec.config.log.format)
         self._spec = spec
         self._book = Book(RayStorage(), spec.config.cluster.lease_s, time.monotonic())
-        self._crew = Crew(spec, self._died)
+        self._crew = Crew(spec, self._died, worker)
         self._changed = asyncio.Condition()
+        self._wake: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def join(self) -> Spec:
@@ -50,18 +54,18 @@ class Controller:
         self._crew.well(report.worker)
         try:
             self._book.report(report, time.monotonic())
-            self._book.tick(time.monotonic())
+            self._advance()
         except OSError as error:  # of the control store, for a while: what runs goes on
             _log.error("%s", error)
-        held = {name: each.epoch for name, each in report.holding.items()}
-        try:
-            async with asyncio.timeout(HOLD_S), self._changed:
-                await self._changed.wait_for(lambda: self._has_orders(report.worker, held))
-        except TimeoutError:
-            pass
-        if not self._book.knows(report.worker):
-            return Orders(self._book.lease_s, {})
-        return self._book.orders(report.worker)
+        wake = self._wake.setdefault(report.worker, asyncio.Event())
+        orders = self._orders(report)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HOLD_S):
+                while not has_news(orders, report):
+                    await wake.wait()
+                    wake.clear()
+                    orders = self._orders(report)
+        return orders
 
     async def table(self, version: int, wait_s: float) -> Table:
         """Where everything is, once that is not as in `version`, or after so long."""
@@ -71,7 +75,8 @@ class Controller:
                 await self._changed.wait_for(lambda: self._book.version != version)
         except TimeoutError:
             pass
-        return self._book.table(self._crew.problems, os.getpid())
+        table = self._book.table(self._crew.problems, os.getpid())
+        return replace(table, places=self._crew.places)
 
     async def cameras(self) -> dict[str, Settings]:
         """Which cameras there are, with their settings."""
@@ -79,17 +84,16 @@ class Controller:
 
     async def add(self, camera: str, settings: Settings, most: int) -> str:
         """Let there be one more camera, of `most`; "" or why not."""
-        known = self._book.cameras()
-        if camera in known:
+        if camera in self._book:
             return "exists"
-        if len(known) >= most:
+        if len(self._book) >= most:
             return "too many"
         self._book.put(camera, settings, trusted=False)
         return ""
 
     async def change(self, camera: str, settings: Settings) -> bool:
         """Give a camera other settings; whether there is one."""
-        if camera not in self._book.cameras():
+        if camera not in self._book:
             return False
         self._book.put(camera, settings, trusted=False)
         return True
@@ -114,11 +118,22 @@ class Controller:
         self._book.drain(worker)
         return True
 
-    def _has_orders(self, worker: str, held: dict[str, int]) -> bool:
-        if not self._book.knows(worker):
-            return True
-        orders = self._book.orders(worker)
-        return bool(orders.begin) or orders.hold != held
+    def _orders(self, report: Report) -> Orders:
+        """For one that is not known any more: to hold nothing."""
+        if self._book.knows(report.worker):
+            return self._book.orders(report.worker)
+        return Orders(self._book.lease_s, {})
+
+    def _advance(self) -> None:
+        """Let the book do what is due, and wake whom that is of concern to. Raises OSError."""
+        try:
+            self._book.tick(time.monotonic())
+        finally:
+            for worker in self._book.changed():
+                if worker in self._wake:
+                    self._wake[worker].set()
+                if not self._book.knows(worker):
+                    self._wake.pop(worker, None)
 
     def _died(self, worker: str) -> None:
         self._book.died(worker)
@@ -140,6 +155,12 @@ class Controller:
             await asyncio.sleep(every_s)
 
     async def _tick(self) -> None:
-        self._book.tick(time.monotonic())
+        self._advance()
         async with self._changed:
             self._changed.notify_all()
+
+
+def has_news(orders: Orders, report: Report) -> bool:
+    """Whether orders are not what a worker does already, or it waits for them."""
+    held = {name: each.epoch for name, each in report.holding.items()}
+    return bool(orders.begin) or report.lapsed or orders.hold != held or orders.prepare != report.prepared

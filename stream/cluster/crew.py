@@ -42,10 +42,10 @@ class _Slot:
 
 
 class Crew:
-    """`on_death`: told the name of a worker whose process is gone."""
+    """`on_death`: told the name of a worker whose process is gone. `worker`: what runs there."""
 
-    def __init__(self, spec: Spec, on_death: Callable[[str], None]) -> None:
-        self._spec, self._on_death = spec, on_death
+    def __init__(self, spec: Spec, on_death: Callable[[str], None], worker: type[Worker] = Worker) -> None:
+        self._spec, self._on_death, self._worker = spec, on_death, worker
         self._slots: dict[tuple[str, int], _Slot] = {}
         self._nodes: dict[str, Any] = {}
 
@@ -61,6 +61,11 @@ class Crew:
             has = ", ".join(_resources(node) for node in self._nodes.values())
             problems += (f"no node has {asked} for a worker (the nodes have {has})",)
         return problems
+
+    @property
+    def places(self) -> int:
+        """For how many workers the nodes that are there have room."""
+        return sum(_room(node, self._spec.config.cluster) for node in self._nodes.values())
 
     def well(self, worker: str) -> None:
         """A worker has reported: what was wrong before it is over."""
@@ -86,7 +91,7 @@ class Crew:
 
     def _start(self, name: str, node_id: str) -> Any:
         cluster = self._spec.config.cluster
-        actor = ray.remote(Worker).options(
+        actor = ray.remote(self._worker).options(
             name=name,
             lifetime="detached",
             num_cpus=cluster.worker_cpus,

@@ -1,7 +1,8 @@
 """A worker without Ray: the single machine's service, with the cameras that it is ordered to hold.
 
-Owns each camera's tenure here, and that it is let go of when that ends: by order, or because no order came. One change
-is made after another, beside the reports: they must not wait for a camera that is slow to end.
+Owns each camera's tenure here, and that it is let go of when that ends: by order, or because no order came for long. A
+camera may be run without being published: to be ready for it, or because it is not known whether it may be. One change
+is made after another, beside the reports: they must not wait for a camera that is slow to end, nor for the engine.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from stream.tenure import Tenure, boot_time_s
 _log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY_S = 1.0
+KEPT_S = 6.0
+"""A camera whose lease is over is published no more, but runs for so long: a controller that was away gives it back."""
 _COUNTED = (
     "syncvis_windows",
     "syncvis_engine_busy_seconds",
@@ -38,10 +41,14 @@ _COUNTED = (
 
 @dataclass(slots=True)
 class _Camera:
-    """`applied`: the revision of its settings with which it runs; 0: it does not run yet."""
+    """`kept_until_s`: it runs up to then, published or not. `begun`: it was this worker's own, not only prepared.
+    `applied`: the revision of its settings with which it runs; 0: it does not run yet.
+    """
 
     wanted: Assignment
     tenure: Tenure
+    kept_until_s: float
+    begun: bool
     applied: int = 0
     error: str | None = None
 
@@ -67,24 +74,40 @@ class Host:
         self._ended: dict[str, int] = {}
         self._released: dict[str, Released] = {}
         self._told: set[str] = set()
+        self._snapshots: dict[str, tuple[int, Snapshot]] = {}
         self._snapshots_at_s = 0.0
+        self._taking = False
         self._busy = asyncio.Lock()
 
-    async def report(self, address: str) -> Report:
-        """This worker as of now; with snapshots, once a second."""
+    def report(self, address: str) -> Report:
+        """This worker as of now, with what snapshots were taken since the last report."""
         self._meter.add(self._counts())
-        snapshots = await self._snapshots() if self._due() else {}
+        snapshots, self._snapshots = self._snapshots, {}
         self._told = set(self._released)
+        cameras = self._cameras.items()
         return Report(
             self._worker,
             address,
             self._node,
-            {name: self._held(name, each, snapshots.get(name)) for name, each in self._cameras.items()},
+            {name: self._held(name, each, snapshots.get(name)) for name, each in cameras if each.begun},
             dict(self._released),
             self._meter.capacity_wps,
             self._meter.busy,
             os.getpid(),
+            {name: each.tenure.epoch for name, each in cameras if not each.begun and not each.tenure.ended},
+            any(each.begun and not each.tenure.ended and not each.tenure.holds for _, each in cameras),
         )
+
+    async def take_snapshots(self) -> None:
+        """Have the trackers' snapshots for the next report, if it is time for them: the engine may be busy for long."""
+        now_s = self._now_s()
+        if self._taking or now_s - self._snapshots_at_s < SNAPSHOT_EVERY_S:
+            return
+        self._taking, self._snapshots_at_s = True, now_s
+        try:
+            await asyncio.gather(*(self._take_snapshot(*item) for item in tuple(self._cameras.items())))
+        finally:
+            self._taking = False
 
     def obey(self, orders: Orders, reported_at_s: float) -> None:
         """Take orders that answer the report sent at that time by this machine's clock. Then call `settle`."""
@@ -92,20 +115,21 @@ class Host:
             self._released.pop(name, None)
         self._told = set()
         until_s = reported_at_s + orders.lease_s
-        for name, camera in self._cameras.items():
-            if orders.hold.get(name) == camera.tenure.epoch:
-                camera.tenure.renew(until_s)
-            else:
-                camera.tenure.end()
         for assignment in orders.begin:
-            self._begin(assignment, until_s)
+            self._begin(assignment, orders.hold.get(assignment.camera) == assignment.epoch)
+        for name, camera in self._cameras.items():
+            if orders.hold.get(name) == camera.tenure.epoch and camera.begun:
+                camera.tenure.renew(until_s)
+            elif orders.prepare.get(name) != camera.tenure.epoch or camera.begun:
+                camera.tenure.end()
+            camera.kept_until_s = until_s + KEPT_S
 
     async def settle(self) -> None:
         """Let the service have the cameras that it is to have now. Several calls follow one another."""
         async with self._busy:
             for name, camera in tuple(self._cameras.items()):
                 try:
-                    if not camera.tenure.holds:
+                    if camera.tenure.ended or self._now_s() >= camera.kept_until_s:
                         await self._let_go(name, camera)
                     elif camera.applied != camera.wanted.revision:
                         await self._apply(name, camera)
@@ -113,14 +137,20 @@ class Host:
                     camera.error = mask_text(f"{type(error).__name__}: {error}".splitlines()[0])
                     _log.exception("camera %s", name)
 
-    def _begin(self, assignment: Assignment, until_s: float) -> None:
+    def _begin(self, assignment: Assignment, hold: bool) -> None:
         name, camera = assignment.camera, self._cameras.get(assignment.camera)
-        if camera is not None and camera.tenure.epoch == assignment.epoch:
-            camera.wanted = assignment
-        elif camera is None and assignment.epoch > self._ended.get(name, 0):
-            self._cameras[name] = _Camera(assignment, Tenure(assignment.epoch, until_s, self._now_s))
-        elif camera is None:  # that it was let go of has not been heard
-            self._released[name] = Released(assignment.epoch, Snapshot(self._ledger.first(name)))
+        if camera is None:
+            if assignment.epoch > self._ended.get(name, 0):
+                self._cameras[name] = _Camera(
+                    assignment, Tenure(assignment.epoch, 0.0, self._now_s), 0.0, hold
+                )
+            elif hold:  # that it was let go of has not been heard
+                self._released[name] = Released(assignment.epoch, Snapshot(self._ledger.first(name)))
+        elif camera.tenure.epoch == assignment.epoch:
+            if hold and not camera.begun and assignment.first_id != camera.wanted.first_id:
+                camera.tenure.end()  # more is known of its tracks than when it was prepared: it has to begin anew
+                return
+            camera.wanted, camera.begun = assignment, camera.begun or hold
         # Else the one before has to be let go of first: it is told again with the next orders.
 
     async def _apply(self, name: str, camera: _Camera) -> None:
@@ -153,32 +183,27 @@ class Host:
             _log.warning("camera %s begins anew, with new ids: %s", name, error)
 
     async def _let_go(self, name: str, camera: _Camera) -> None:
-        snapshot = await self._snapshot(name)
+        snapshot = await self._snapshot(name) if camera.begun else None
         if name in self._service.cameras:
             await self._service.cameras.remove(name)
-        self._ended[name] = camera.tenure.epoch
-        self._released[name] = Released(camera.tenure.epoch, snapshot)
+        camera.tenure.end()  # also where it was kept for long enough
+        if snapshot is not None:
+            self._ended[name] = camera.tenure.epoch
+            self._released[name] = Released(camera.tenure.epoch, snapshot)
         del self._cameras[name]
 
-    def _held(self, name: str, camera: _Camera, snapshot: Snapshot | None) -> Held:
+    def _held(self, name: str, camera: _Camera, taken: tuple[int, Snapshot] | None) -> Held:
         running = self._service.cameras.get(name)
         status = None if running is None else running.status()
         up = status is not None and (status.up or status.state == WAITING)
         demand_wps = self._meter.demand_wps(name)
-        return Held(camera.tenure.epoch, camera.wanted.revision, demand_wps, up, snapshot, camera.error)
+        epoch = camera.tenure.epoch
+        snapshot = None if taken is None or taken[0] != epoch else taken[1]
+        return Held(epoch, camera.wanted.revision, demand_wps, up, snapshot, camera.error)
 
-    def _due(self) -> bool:
-        now_s = self._now_s()
-        due = now_s - self._snapshots_at_s >= SNAPSHOT_EVERY_S
-        if due:
-            self._snapshots_at_s = now_s
-        return due
-
-    async def _snapshots(self) -> dict[str, Snapshot]:
-        names = [
-            name for name, camera in self._cameras.items() if camera.applied and name in self._service.cameras
-        ]
-        return dict(zip(names, await asyncio.gather(*map(self._snapshot, names)), strict=True))
+    async def _take_snapshot(self, name: str, camera: _Camera) -> None:
+        if camera.begun and camera.applied and name in self._service.cameras:
+            self._snapshots[name] = (camera.tenure.epoch, await self._snapshot(name))
 
     async def _snapshot(self, name: str) -> Snapshot:
         data = await self._service.snapshot(name)

@@ -62,8 +62,9 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A worker as of now. `capacity_wps`: windows a second that its engine answers; None: not measured yet. `busy`: the
-    share of the last seconds in which it was at work.
+    """A worker as of now. `prepared`: the cameras that it is ready to go on with, by epoch. `lapsed`: a
+    lease of it is over, and it waits to hear whether it is given again. `capacity_wps`: windows a
+    second that its engine answers; None: not measured yet. `busy`: the share of the last seconds in which it worked.
     """
 
     worker: str
@@ -74,17 +75,21 @@ class Report:
     capacity_wps: float | None = None
     busy: float = 0.0
     pid: int = 0
+    prepared: Mapping[str, int] = field(default_factory=dict)
+    lapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker is to hold, by epoch, until `lease_s` after it sent the report that this answers; and what of it it
-    has not been told yet.
+    """What a worker is to hold, by epoch, until `lease_s` after it sent the report that this answers. `prepare`: what
+    it is to run without publishing anything, by the epoch that it will have should it be given it. `begin`: what of
+    both it has not been told yet.
     """
 
     lease_s: float
     hold: Mapping[str, int]
     begin: tuple[Assignment, ...] = ()
+    prepare: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +132,5 @@ class Table:
     conflicts: int = 0
     problems: tuple[str, ...] = ()
     controller_pid: int = 0
+    places: int = 0
+    """For how many workers the nodes that are there have room."""

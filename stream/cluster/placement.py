@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 ASSUMED_WPS = 50.0
 """Windows a second of a worker, where none has been measured."""
 FULL = 0.9
@@ -17,10 +19,11 @@ FULL = 0.9
 UNEVEN = 0.3
 """So much more of what it can do one worker may be asked for than another."""
 WORTH = 0.1
-"""A move is worth its interruption where the fuller of both is relieved of so much."""
+"""A move is worth its interruption where the fuller of both is relieved of so much, or of all of a smaller camera."""
+ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """A worker to place on. `capacity_wps`: None where it was not measured yet. `cameras`: what each asks for."""
 
@@ -44,58 +47,82 @@ class Move:
     target: str
 
 
-def capacity_of(place: Place, places: Sequence[Place]) -> float:
-    """Windows a second: as measured, or else as the others'."""
-    if place.capacity_wps:
-        return place.capacity_wps
+def capacities_of(places: Sequence[Place]) -> list[float]:
+    """Windows a second of each: as measured, or else as the others'."""
     measured = [each.capacity_wps for each in places if each.capacity_wps]
-    return median(measured) if measured else ASSUMED_WPS
+    assumed_wps = median(measured) if measured else ASSUMED_WPS
+    return [place.capacity_wps or assumed_wps for place in places]
 
 
-def load_of(place: Place, places: Sequence[Place], more_wps: float = 0.0) -> float:
-    """The share of what it can do that it is asked for, with so much more."""
-    return (place.demand_wps + more_wps) / capacity_of(place, places)
+class Loads:
+    """How full each of many workers is, while camera after camera is placed on them."""
 
+    def __init__(self, places: Sequence[Place]) -> None:
+        capacities = dict(zip(places, capacities_of(places), strict=True))
+        self._open = sorted((place for place in places if not place.draining), key=lambda place: place.worker)
+        self._index = {place.worker: i for i, place in enumerate(self._open)}
+        self._demands_wps = np.array([place.demand_wps for place in self._open])
+        self._capacities_wps = np.array([capacities[place] for place in self._open])
 
-def best_place(demand_wps: float, places: Sequence[Place]) -> str | None:
-    """Who is the least full with one more camera; None where nobody takes any."""
-    open_ones = [place for place in places if not place.draining]
-    if not open_ones:
-        return None
-    return min(open_ones, key=lambda place: (load_of(place, places, demand_wps), place.worker)).worker
+    def takes(self, worker: str) -> bool:
+        """Whether a worker is there, and takes cameras."""
+        return worker in self._index
+
+    def best(self, demand_wps: float) -> str | None:
+        """Who is the least full with one more camera, the first by name of several; None where nobody takes any."""
+        if not self._open:
+            return None
+        after = (self._demands_wps + demand_wps) / self._capacities_wps
+        return self._open[int(np.argmin(after))].worker
+
+    def add(self, worker: str, demand_wps: float) -> None:
+        """A worker has got one. Raises KeyError."""
+        self._demands_wps[self._index[worker]] += demand_wps
 
 
 def best_moves(places: Sequence[Place], most: int) -> list[Move]:
-    """What should move now, `most` at most: all of who is draining; else one camera, from the fullest to the emptiest,
-    where the one has too much or far more than the other, and both have less than that after it.
+    """What should move now, `most` at most: all of who is draining; else one camera after the other, from the fullest
+    to the emptiest, where the one has too much or far more than the other, and both have less than that after it.
     """
     leaving = [(camera, place) for place in places if place.draining for camera in sorted(place.cameras)]
     if leaving:
         return _emptied(leaving, places, most)
-    if len(places) < 2 or most < 1:
-        return []
-    fullest = max(places, key=lambda place: load_of(place, places))
-    emptiest = min(places, key=lambda place: load_of(place, places))
-    before, least = load_of(fullest, places), load_of(emptiest, places)
-    if not fullest.capacity_wps or (before <= FULL and before - least <= UNEVEN):
-        return []
-    worst_after = {
-        camera: max(load_of(fullest, places, -demand), load_of(emptiest, places, demand))
-        for camera, demand in fullest.cameras.items()
-    }
-    best = min(worst_after, key=lambda camera: (worst_after[camera], camera), default=None)
-    if best is None or worst_after[best] > before - WORTH:
-        return []
-    return [Move(best, fullest.worker, emptiest.worker)]
+    return _evened([place for place in places if not place.draining], most)
 
 
-def _emptied(leaving: list[tuple[str, Place]], places: Sequence[Place], most: int) -> list[Move]:
-    taken: dict[str, dict[str, float]] = {place.worker: dict(place.cameras) for place in places}
-    moves = []
+def _evened(places: Sequence[Place], most: int) -> list[Move]:
+    capacities, moved = capacities_of(places), set[str]()
+    loads = [place.demand_wps / capacity for place, capacity in zip(places, capacities, strict=True)]
+    moves: list[Move] = []
+    while len(places) > 1 and len(moves) < most:
+        source, target = loads.index(max(loads)), loads.index(min(loads))
+        before, least = loads[source], loads[target]
+        if not places[source].capacity_wps or (before <= FULL and before - least <= UNEVEN):
+            break
+        worst_after = {
+            camera: max(before - demand / capacities[source], least + demand / capacities[target])
+            for camera, demand in places[source].cameras.items()
+            if camera not in moved
+        }
+        best = min(worst_after, key=lambda camera: (worst_after[camera], camera), default=None)
+        if best is None:
+            break
+        demand_wps = places[source].cameras[best]
+        if before - worst_after[best] < min(WORTH, demand_wps / capacities[source]) - ROUNDING:
+            break
+        loads[source] -= demand_wps / capacities[source]
+        loads[target] += demand_wps / capacities[target]
+        moved.add(best)
+        moves.append(Move(best, places[source].worker, places[target].worker))
+    return moves
+
+
+def _emptied(leaving: Sequence[tuple[str, Place]], places: Sequence[Place], most: int) -> list[Move]:
+    loads, moves = Loads(places), []
     for camera, source in leaving[: max(0, most)]:
-        now = [Place(p.worker, p.capacity_wps, taken[p.worker], p.draining) for p in places]
-        target = best_place(source.cameras[camera], now)
+        demand_wps = source.cameras[camera]
+        target = loads.best(demand_wps)
         if target is not None:
-            taken[target][camera] = taken[source.worker].pop(camera)
+            loads.add(target, demand_wps)
             moves.append(Move(camera, source.worker, target))
     return moves

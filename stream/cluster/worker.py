@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from stream.app import Service
     from stream.cluster.host import Host
     from stream.config import ServeConfig
+    from stream.engine import Engine
+    from stream.identities import IdLedger
 
 _log = logging.getLogger(__name__)
 
 CONTROLLER = "controller"
 RETRY_S = 0.2
+LEAST_S = 0.05
+"""Between two reports: what takes a while to be done is not asked for without a pause."""
 
 
 class WorkerError(Exception):
@@ -58,6 +62,12 @@ class Worker:
         """Of the worker's process."""
         return os.getpid()
 
+    async def load(self, config: ServeConfig, ledger: IdLedger) -> Engine:
+        """The engine of all its cameras. Raises ModelError, ConfigError."""
+        from stream.commands.models import Models
+
+        return await Models(ledger).load(config)
+
     def _work(self) -> None:
         try:
             if self._spec.version != package_version():
@@ -72,7 +82,6 @@ class Worker:
     async def _serve(self) -> None:
         from stream.app import Service
         from stream.cluster.host import Host
-        from stream.commands.models import Models
         from stream.identities import IdLedger
         from stream.log import set_up_logging
         from stream.memory import trimmed
@@ -86,7 +95,7 @@ class Worker:
         expect_late_retransmissions(asyncio.get_running_loop())
         await asyncio.to_thread(warm_up)
         ledger = IdLedger()
-        engine = await Models(ledger).load(config)
+        engine = await self.load(config, ledger)
         async with (
             trimmed(),
             tracing(config.tracing) as traces,
@@ -111,17 +120,20 @@ class Worker:
             await self._report(host, address)
 
     async def _report(self, host: Host, address: str) -> None:
-        """Say how it is, do as ordered, for ever. While the controller is away, what is held is held to its end."""
+        """Say how it is, do as ordered, for ever. While the controller is away, what is held is held to its end, and
+        run for a while longer.
+        """
         async with asyncio.TaskGroup() as tasks:
             while True:
-                report = await host.report(address)
+                report = host.report(address)
                 began_s = boot_time_s()
                 orders = await self._orders(report)
-                if orders is None:
-                    await asyncio.sleep(RETRY_S)
-                else:
+                if orders is not None:
                     host.obey(orders, began_s)
                 tasks.create_task(host.settle(), name="settle cameras")
+                tasks.create_task(host.take_snapshots(), name="snapshots of trackers")
+                least_s = RETRY_S if orders is None else LEAST_S
+                await asyncio.sleep(max(0.0, began_s + least_s - boot_time_s()))
 
     async def _orders(self, report: Report) -> Orders | None:
         try:

@@ -42,13 +42,13 @@ def serve_on_cluster(config: ServeConfig, address: str | None, *, stop: bool) ->
         if stop:
             print(f"stopped: {connection.stop()} actors", flush=True)
         else:
-            asyncio.run(_serve(config))
+            asyncio.run(_serve(config, address))
     finally:
         ray.shutdown()
     return 0
 
 
-async def _serve(config: ServeConfig) -> None:
+async def _serve(config: ServeConfig, address: str) -> None:
     from stream.cluster.connection import RayControl, start
     from stream.cluster.gateway.app import create_gateway
     from stream.commands.signals import on_signals
@@ -56,9 +56,9 @@ async def _serve(config: ServeConfig) -> None:
     from stream.http_server import run_server
     from stream.listening import tls_context
 
-    ending = asyncio.Event()
+    ending, control = asyncio.Event(), RayControl(address)
     with on_signals(ending.set):
-        starting, told = asyncio.create_task(start(config)), asyncio.create_task(ending.wait())
+        starting, told = asyncio.create_task(start(config, control)), asyncio.create_task(ending.wait())
         await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
         if ending.is_set():
@@ -66,7 +66,7 @@ async def _serve(config: ServeConfig) -> None:
             return
         spec = starting.result()
         server = config.server
-        app = create_gateway(config, spec, RayControl(), server_options(server, spec.cookie_key))
+        app = create_gateway(config, spec, control, server_options(server, spec.cookie_key))
         metrics = app.state.metrics
         http = http_options(
             server,

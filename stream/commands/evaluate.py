@@ -66,7 +66,7 @@ def add_parser(commands: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the figures as JSON on stdout. Raises ConfigError, DataError and ModelError."""
     from stream.commands.outputs import PartialFile
-    from stream.engine import TorchEngine
+    from stream.engine import TrackerEngine
     from stream.live_evaluation import LiveTracker
     from syncvis_online.evaluation.bytetrack import ByteTrackVideoTracker
     from syncvis_online.evaluation.run import VideoTracker, evaluate
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             settings=settings,
         )
-        live = LiveTracker(TorchEngine(loaded), arguments.rate) if arguments.mode == "live" else None
+        live = LiveTracker(TrackerEngine(loaded), arguments.rate) if arguments.mode == "live" else None
         tracker: VideoTracker = live or (ByteTrackVideoTracker(loaded) if boxes else loaded)
         mode: Mode = "offline" if arguments.mode == "offline" else "streaming"
         figures = evaluate(arguments.data, lambda: tracker, mode=mode, progress=sys.stderr.isatty())

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,11 @@ class Models:
     def __init__(self, ledger: IdLedger) -> None:
         self._ledger = ledger
         self._loaded: _Loaded | None = None
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        """Nothing is loaded any more, and what is being loaded is given up where it takes long."""
+        self._ending.set()
 
     async def load(self, config: ServeConfig) -> Engine:
         """The engine that a config asks for. Raises ModelError and ConfigError."""
@@ -52,6 +58,7 @@ class Models:
             threads=model.threads,
             tracker=config.tracker,
             ledger=self._ledger,
+            ending=self._ending,
         )
         self._loaded = asked
         return engine

@@ -115,14 +115,15 @@ async def _serve(config: ServeConfig, load: Callable[[], ServeConfig]) -> None:
             hurry.set()
         told_s.append(time.monotonic())
         stop.set()
+        models.end()
 
     web = WebServer(config.server, _state_dir(config))
     ledger = _ledger(config)
     store = _store(config)
+    models = Models(ledger)
     with on_signals(tell):
         await asyncio.to_thread(warm_up)
         try:
-            models = Models(ledger)
             engine = await models.load(config)
             if not stop.is_set():
                 async with (

@@ -64,6 +64,8 @@ const picture = new LivePicture(video, painter, {
 
 const socket = new TracksSocket({
   onFrame: (frame) => {
+    // In a cluster: the camera is another machine's now, and what plays may be the picture of the one before.
+    if (newest !== null && frame.epoch !== newest.epoch && picture.startedAt < newestAt) picture.restart();
     newest = frame;
     newestAt = performance.now();
     if (frame.flags.includes("damaged")) damagedAt = newestAt;

@@ -24,12 +24,12 @@ export class LivePicture {
   #cannot = ""; // why masks as data do not work out, in words
   #noWay = false; // WebRTC did not get through when it was tried last
   #briskSince = null;
-  #startedAt = 0;
   #onMode;
   #onShown;
 
   shownAt = -Infinity; // when a picture was shown last
   drawnAt = -Infinity; // when one was with its masks
+  startedAt = 0; // when the connection was begun, or was there
 
   // onMode(): mode or reason are others. onShown(): a picture was shown.
   constructor(video, painter, { onMode, onShown }) {
@@ -116,7 +116,7 @@ export class LivePicture {
   }
 
   #judgeData(now, newestAt, latencyMs) {
-    const since = Math.max(this.drawnAt, this.#startedAt);
+    const since = Math.max(this.drawnAt, this.startedAt);
     const answered = now - newestAt < MASKLESS_MS && now - this.shownAt < MASKLESS_MS;
     if (document.hidden || !this.playing || !answered || now - since < MASKLESS_MS) return;
     const slow = latencyMs !== null && latencyMs > SLOW_MS;
@@ -137,7 +137,7 @@ export class LivePicture {
 
   #start() {
     this.#briskSince = null;
-    this.#startedAt = performance.now();
+    this.startedAt = performance.now();
     const asData = CAN_DRAW_HERE && !this.#byServer && this.#cannot === "";
     this.#player.masksAsData = asData;
     this.#matcher.active = asData && !this.#pictures.active;
@@ -157,7 +157,7 @@ export class LivePicture {
   }
 
   #onPlaying() {
-    this.#startedAt = performance.now();
+    this.startedAt = performance.now();
     this.#noWay = false;
     if (!this.#pictures.active) return;
     this.#pictures.close();

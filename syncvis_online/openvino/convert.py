@@ -7,10 +7,8 @@ megabytes, and holds up all else in its process. Does not use `openvino.convert_
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from syncvis_online.errors import ModelError, SyncVISError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.folding import fold_batch_norms
 from syncvis_online.model import SyncVIS
+from syncvis_online.openvino.keeping import prune, writing
 from syncvis_online.openvino.library import compiled, import_openvino
 from syncvis_online.openvino.tensors import (
     FlatDecoder,
@@ -42,20 +41,16 @@ Computes = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
 
 
 def convert(checkpoint: Path, folder: Path, size: tuple[int, int], frames: int) -> None:
-    """Make `folder`, all or nothing, unless it is there. Raises ModelError when the network cannot be converted."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it already
+    """Make `folder`, all or nothing, unless it is there, and remove what was not used for long. Raises ModelError when
+    the network cannot be converted.
+    """
+    with writing(folder) as draft:  # another process may be at it already
         if folder.is_dir():
             return
-        draft = Path(f"{folder}.draft")
-        shutil.rmtree(draft, ignore_errors=True)  # of one that was killed
         draft.mkdir()
-        try:
-            _write(checkpoint, draft, size, frames)
-            draft.rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        _write(checkpoint, draft, size, frames)
+        draft.rename(folder)
+        prune(folder.parent)
 
 
 def _write(checkpoint: Path, folder: Path, size: tuple[int, int], frames: int) -> None:

@@ -22,7 +22,7 @@ from syncvis_online.decoder import DecoderOutput
 from syncvis_online.errors import ModelError
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
-from syncvis_online.openvino.files import Conversions, ProgramEnds
+from syncvis_online.openvino.files import Conversions, Files, ProgramEnds
 from syncvis_online.openvino.library import compiled, openvino_version
 from syncvis_online.openvino.tensors import (
     decoder_inputs,
@@ -81,26 +81,39 @@ class OpenVINORuntime:
     A size of pictures that is new is made ready in a thread, from what is kept in files or, the first time on a
     machine, by a process that converts the network. Until then, and for windows of fewer than `frames` (a stream's
     first), torch answers, which differs by rounding. Sizes are few: each is the model's own short side by a multiple of
-    32 of up to twice that.
+    32 of up to twice that. Once `ending` is set no network is converted, and one that is being converted is given up.
     """
 
-    def __init__(self, model: SyncVIS, checkpoint: Path, frames: int, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: SyncVIS,
+        checkpoint: Path,
+        frames: int,
+        folder: Path | None = None,
+        ending: threading.Event | None = None,
+    ) -> None:
         self._model = model
         self._torch = TorchRuntime(model)
         self._frames = frames
         self._threads = torch.get_num_threads()
-        self._conversions = Conversions(checkpoint, frames, folder)
+        self._conversions = Conversions(checkpoint, frames, folder, ending)
         self._making: dict[Size, threading.Thread] = {}
         self._ready: dict[Size, _Ready] = {}
         self._failed: dict[Size, ModelError] = {}
 
     @property
     def info(self) -> RuntimeInfo:
-        """Float32, whatever the processor could do less exactly."""
-        return RuntimeInfo("openvino", "cpu", "float32")
+        """Float32, whatever the processor could do less exactly; and for which pictures torch answers, as of now."""
+        not_ready = [
+            f"{width} x {height}"
+            for height, width in tuple(self._making)
+            if (height, width) not in self._ready
+        ]
+        why = f"torch answers for pictures of {', '.join(not_ready)}" if not_ready else ""
+        return RuntimeInfo("openvino", "cpu", "float32", why)
 
     def prepare(self, size: Size) -> None:
-        """Make it ready for pictures (H, W), as they are encoded, and wait for that. Raises ModelError."""
+        """Make it ready for pictures (H, W), as they are encoded, and wait for that or `ending`. Raises ModelError."""
         self._begin(size)
         self._making[size].join()
         if size in self._failed:
@@ -155,18 +168,22 @@ class OpenVINORuntime:
         _log.info("OpenVINO is ready for %s after %.1f s", pictures, time.monotonic() - began)
 
     def _made(self, size: Size) -> _Ready:
-        files = self._conversions.make(size)
-        try:
-            ready = _Ready(size, *(compiled(path, self._threads) for path in (files.encoder, files.decoder)))
-            # The first inference takes memory and time that the others do not.
-            with torch.inference_mode():
-                frames = [ready.encode(picture) for picture in random_pictures(size, self._frames)]
-                window = FrameFeatures.stack(frames)
-                ready.decode(window, self._model.initial_queries(window))
-        except (RuntimeError, ImportError) as error:  # OpenVINO's own, of many lines
-            files.discard()
-            lines = str(error).strip().splitlines()
-            raise ModelError(f"cannot be loaded: {lines[-1] if lines else type(error).__name__}") from None
+        with self._conversions.opened(size) as files:
+            try:
+                return self._tried(size, files)
+            except (RuntimeError, ImportError) as error:  # OpenVINO's own, of many lines
+                files.discard()
+                lines = str(error).strip().splitlines()
+                reason = lines[-1] if lines else type(error).__name__
+                raise ModelError(f"cannot be loaded: {reason}") from None
+
+    def _tried(self, size: Size, files: Files) -> _Ready:
+        """Compiled. The first inference takes memory and time that the others do not: so that was done."""
+        ready = _Ready(size, *(compiled(path, self._threads) for path in (files.encoder, files.decoder)))
+        with torch.inference_mode():
+            frames = [ready.encode(picture) for picture in random_pictures(size, self._frames)]
+            window = FrameFeatures.stack(frames)
+            ready.decode(window, self._model.initial_queries(window))
         return ready
 
 

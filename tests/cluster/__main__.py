@@ -2,7 +2,8 @@
 
     python -m tests.cluster [--cameras 4] [--model NAME] [--json FILE]
 
-RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers.
+RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers, a Redis, and
+somebody who looks at a camera in Chromium. As root, the network to a node is cut too, in a cluster of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,19 @@ import yaml
 from tabulate import tabulate
 
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
+from tests.cluster.cut import cut_network
 from tests.cluster.trials import ADMIN, Row, Trials
+from tests.cluster.viewer import looking
 from tests.cluster.watch import watching
 from tests.integration.processes import ServeProcess
+from tests.support.cut_off_host import available
 from tests.support.ray_cluster import RayCluster
+from tests.support.redis_server import RedisServer
 from tests.support.rtsp_server import RtspServer
 
 FPS = 5
 LOOP_FRAMES = 150
-HEAD = ("fault", "cameras", "without results, s", "ids seen again", "twice or out of order")
+HEAD = ("fault", "cameras", "without results, s", "a viewer, s", "ids seen again", "twice or out of order")
 
 
 def main() -> int:
@@ -53,27 +59,33 @@ def main() -> int:
 async def measured(folder: Path, server: RtspServer, cameras: int, model: str) -> list[Row]:
     """All rows."""
     names = [f"cam{i}" for i in range(cameras)]
-    config = write_config(folder, dict(zip(names, serve_clip(server, cameras), strict=True)), model)
+    config = write_config(folder, dict(zip(names, serve_clip(server, cameras), strict=True)), model=model)
     with (
-        RayCluster(nodes=2) as cluster,
+        RedisServer(folder) as redis,
+        RayCluster(nodes=2, redis=redis) as cluster,
         ServeProcess(config, "--cluster", cluster.address) as gateway,
         ServeProcess(config, "--cluster", cluster.address) as other,
     ):
-        async with watching(gateway.address) as watch:
-            trials = Trials(cluster, gateway.address, watch, frozenset(names))
+        async with watching(gateway.address) as watch, looking(gateway.address, names[0]) as viewer:
+            trials = Trials(cluster, gateway.address, watch, frozenset(names), viewer)
             rows = []
             for trial in (
                 *(trials.nothing, lambda: trials.kill_gateway(other.pid), trials.add_ten),
                 trials.kill_controller,
                 *(trials.kill_worker, trials.stop_worker, trials.kill_node),
+                trials.kill_head,
             ):
-                await trials.until_well(workers=2)
+                await trials.until_well(workers=len(cluster.nodes))
                 rows.append(await trial())
                 print(*cells(rows[-1]), sep=" | ", flush=True)
-            return rows
+    if available():
+        row, silence = await cut_network(partial(write_config, model=model), folder)
+        rows.append(row)
+        print(*cells(row), silence, sep=" | ", flush=True)
+    return rows
 
 
-def write_config(folder: Path, urls: dict[str, str], model: str) -> Path:
+def write_config(folder: Path, urls: dict[str, str], *, model: str) -> Path:
     """As a person would."""
     content: dict[str, Any] = {
         "cameras": {name: {"url": url} for name, url in urls.items()},
@@ -96,8 +108,8 @@ def serve_clip(server: RtspServer, mounts: int) -> list[str]:
 
 def cells(row: Row) -> Sequence[object]:
     """One line of the table."""
-    away = "–" if row.away_s is None else f"{row.away_s:.1f}"
-    return (row.name, row.cameras, away, f"{row.kept} of {row.ids}" if row.ids else "–", row.wrong)
+    away, viewer = ("–" if each is None else f"{each:.1f}" for each in (row.away_s, row.viewer_s))
+    return (row.name, row.cameras, away, viewer, f"{row.kept} of {row.ids}" if row.ids else "–", row.wrong)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from typing import Any
 
 import httpx
 
+from tests.cluster.viewer import Viewer
 from tests.cluster.watch import Result, Watch
 from tests.support.ray_cluster import RayCluster
 
 STEADY_S = 1.0
 """So long all cameras send results before anything is done."""
-STOPPED_S = 6.0
+STOPPED_S = 5.0
 WELL_WITHIN_S = 90.0
 
 
@@ -29,7 +30,8 @@ WELL_WITHIN_S = 90.0
 class Row:
     """`away_s`: from the last result of the camera's worker to the first of the next one, of the slowest camera; where
     none should move, the longest pause; None where nothing was done. `kept`, `ids`: how many of the ids seen just
-    before were seen again within 2 s, of how many. `wrong`: results there twice or out of order.
+    before were seen again within 2 s, of how many. `wrong`: results there twice or out of order. `viewer_s`: how
+    long the picture of somebody stood still who looked at a camera that was met.
     """
 
     name: str
@@ -38,16 +40,18 @@ class Row:
     kept: int
     ids: int
     wrong: int
+    viewer_s: float | None = None
 
 
 @dataclass
 class Trials:
-    """A cluster, a gateway of it, and who reads there."""
+    """A cluster, a gateway of it, who reads there, and perhaps who looks there at the first camera by name."""
 
     cluster: RayCluster
     address: str
     watch: Watch
     cameras: frozenset[str]
+    viewer: Viewer | None = None
 
     async def state(self) -> dict[str, Any]:
         """As the gateway says."""
@@ -79,7 +83,7 @@ class Trials:
         ]
         assert met, "a fault that meets no camera would show nothing"
         before = {camera: self.watch.newest(camera) for camera in met}
-        began_s = time.monotonic()
+        began_s, wall_s = time.monotonic(), time.time()
         waiting = fault()
         try:
             await self.watch.until(
@@ -100,18 +104,26 @@ class Trials:
             again = seen(self.watch.after(camera, began_s, before[camera].epoch), first[camera].at_s + 2.0)
             kept, ids = kept + len(before[camera].ids & again), ids + len(before[camera].ids)
         away_s = max(first[camera].at_s - last[camera] for camera in met)
-        return Row(name, len(met), away_s, kept, ids, self.watch.wrong())
+        looked = self.viewer if min(self.cameras) in met else None
+        viewer_s = None if looked is None else await looked.back_within_s(wall_s)
+        return Row(name, len(met), away_s, kept, ids, self.watch.wrong(), viewer_s)
+
+    def watched(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The worker whose camera somebody looks at; where nobody does, the one with the most."""
+        owner = state["cameras"][min(self.cameras)]
+        looked = [each for each in state["workers"] if owner and each["worker"] == owner["worker"]]
+        return looked[0] if self.viewer is not None and looked else fullest(state)
 
     async def kill_worker(self) -> Row:
         """A worker's process ends at once."""
-        worker = fullest(await self.state())
+        worker = self.watched(await self.state())
         return await self.failover(
             "worker killed (kill -9)", worker, lambda: os.kill(worker["pid"], signal.SIGKILL)
         )
 
     async def stop_worker(self) -> Row:
         """A worker's process stops for longer than its lease and goes on as if nothing had been."""
-        worker = fullest(await self.state())
+        worker = self.watched(await self.state())
 
         async def go_on() -> None:
             await asyncio.sleep(STOPPED_S)
@@ -125,7 +137,7 @@ class Trials:
 
     async def kill_node(self) -> Row:
         """A node's processes end at once."""
-        worker = fullest(await self.state())
+        worker = self.watched(await self.state())
         node = next(each for each in self.cluster.nodes if each.node_id == worker["node"])
         return await self.failover(
             "node killed", worker, lambda: asyncio.create_task(asyncio.to_thread(self.cluster.kill, node))
@@ -143,11 +155,28 @@ class Trials:
         return await self.failover("worker drained", worker, lambda: asyncio.create_task(drain()))
 
     async def kill_controller(self) -> Row:
-        """The controller's process ends at once: Ray starts it again, and no camera notices."""
+        """The controller's process ends at once: Ray starts it again, and cameras get back their ids."""
+
+        async def kill(pid: int) -> None:
+            os.kill(pid, signal.SIGKILL)
+
+        return await self._without_controller("controller killed (kill -9)", kill)
+
+    async def kill_head(self) -> Row:
+        """The head's processes end at once, Ray's control store among them; another one is started at its address."""
+
+        async def kill(pid: int) -> None:
+            await asyncio.to_thread(self.cluster.kill_head)
+            await asyncio.to_thread(self.cluster.start_head)
+
+        return await self._without_controller("head killed (kill -9), with Redis", kill)
+
+    async def _without_controller(self, name: str, kill: Callable[[int], Awaitable[None]]) -> Row:
+        """Measure until the controller is another process, and all cameras send results for a while."""
         state = await self.state()
         before = {camera: self.watch.newest(camera) for camera in self.cameras}
         began_s, pid = time.monotonic(), state["controller_pid"]
-        os.kill(pid, signal.SIGKILL)
+        await kill(pid)
         async with asyncio.timeout(WELL_WITHIN_S):
             while (state := await self.state())["controller_away"] or state["controller_pid"] == pid:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -165,7 +194,7 @@ class Trials:
             away_s = max(away_s, *(b - a for a, b in pairwise(times)))
         ids = sum(len(r.ids) for r in before.values())
         return Row(
-            f"controller killed (kill -9), back after {back_s:.1f} s",
+            f"{name}, back after {back_s:.1f} s",
             *(len(moved), away_s, kept, ids, self.watch.wrong()),
         )
 

@@ -35,7 +35,10 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
             trials = Trials(cluster, gateway.address, watch, frozenset({"door", "yard"}))
             await trials.until_well(workers=2)
             rows = [await trials.kill_worker()]
+            other = write_config(folder_of(tmp_path, "other"), {"door": url}, pipeline={"stride": 2})
+            refused = asyncio.create_task(said(other, cluster.address))
             await trials.until_well(workers=2)
+            assert "was started with another model, pipeline" in await refused
             rows.append(await trials.stop_worker())
             await trials.until_well(workers=2)
             rows.append(await trials.kill_node())
@@ -44,8 +47,6 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
         for row in rows:
             assert row.kept == row.ids >= 1, row
         assert gateway.end()[0] == 0
-        other = write_config(folder_of(tmp_path, "other"), {"door": url}, pipeline={"stride": 2})
-        assert "was started with another model, pipeline" in await said(other, cluster.address)
         assert "stopped: " in await said(config, cluster.address, "--stop-cluster")
         without = write_config(
             folder_of(tmp_path, "without"), {"door": url}, model={"name": "/no/such.safetensors"}

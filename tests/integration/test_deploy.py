@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ MANIFESTS = DEPLOY / "kubernetes/base/syncvis-online.yaml"
 SECRET = DEPLOY / "kubernetes/secret.example.yaml"
 DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
 SECRETS = {"SYNCVIS_TOKEN": "0123456789abcdef0123456789abcdef", "SYNCVIS_ADDRESS": "192.0.2.5"}
+SECRETS |= {"ADMIN_TOKEN": "fedcba9876543210fedcba9876543210"}
 SECRETS |= {"VIEW_TOKEN": SECRETS["SYNCVIS_TOKEN"], "NODE_ADDRESS": "192.0.2.6", "CAMERA_PASSWORD": "x"}
 
 
@@ -171,6 +173,15 @@ def test_the_image_starts_what_there_is(name: str) -> None:
     )
     assert (entry, command[0]) == (["syncvis-online"], "serve")
     run(BIN / entry[0], command[0], "--help")
+    (home,) = re.findall(r"--home-dir (\S+)", text)
+    assert re.findall(r"^VOLUME (.*)$", text, re.MULTILINE) == [home]
+    assert all(cache.startswith(f"{home}/") for cache in re.findall(r"XDG_CACHE_HOME=(\S+)", text))
+    (extras,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+    assert '--constraint constraints.txt ".[${EXTRAS}]"' in text
+    known = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert (
+        set(extras.split(",")) == {"mqtt", *([] if name.endswith("cuda") else ["openvino"])} <= known.keys()
+    )
     (probe,) = re.findall(r"CMD (\[\"python.*\])$", text, re.MULTILINE)
     assert f":{compose_config().server.port}/healthz" in json.loads(probe)[2]
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 
-from tests.integration.processes import ServeProcess, write_config
+from tests.integration.processes import COMMAND, ServeProcess, write_checkpoint, write_config
+from tests.soak.stage import poll
 
 pytestmark = pytest.mark.integration
 
@@ -27,15 +32,53 @@ async def test_serve_with_openvino(tmp_path: Path) -> None:
                 continue
         async with httpx.AsyncClient(base_url=server.address) as http:
             text = (await http.get("/metrics")).text
+            told = (await http.get("/api/model")).json()
         assert "engine: openvino, cpu, float32\n" in server.errors()
         assert (await asyncio.to_thread(server.end))[0] == 0
+    computed = {"engine": "openvino", "device": "cpu", "precision": "float32"}
+    assert {"file": "default.safetensors", "note": ""} | computed == {
+        key: told[key] for key in ("file", "note", *computed)
+    }
     samples = {
         sample.name: sample for family in text_string_to_metric_families(text) for sample in family.samples
     }
-    assert samples["syncvis_engine_info"].labels == {
-        "engine": "openvino",
-        "device": "cpu",
-        "precision": "float32",
-    }
+    assert samples["syncvis_engine_info"].labels == computed
     failures = [s for name, s in samples.items() if name == "syncvis_engine_failures_total"]
     assert [s.value for s in failures] == [0.0]
+
+
+@pytest.mark.parametrize("command", ["serve", "track"])
+def test_a_signal_ends_the_first_conversion_which_leaves_nothing_half_written(
+    command: str, tmp_path: Path
+) -> None:
+    checkpoint, kept = str(write_checkpoint(tmp_path)), tmp_path / "cache/syncvis-online/openvino"
+    model = {"name": checkpoint, "threads": 1, "engine": "openvino"}
+    arguments = {
+        "serve": ["serve", str(write_config(tmp_path, {"street": "synthetic:3"}, model=model))],
+        "track": ["track", "synthetic:3", "--model", checkpoint, "--engine", "openvino"],
+    }
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        [*COMMAND, *arguments[command]],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        async def is_writing() -> bool:
+            assert process.poll() is None
+            return any(kept.glob("*.draft"))
+
+        asyncio.run(poll(is_writing, "it is being converted"))
+        children = psutil.Process(process.pid).children()
+        (converts,) = [each for each in children if "syncvis_online.openvino.convert" in each.cmdline()]
+        process.send_signal(signal.SIGTERM)
+        said, errors = process.communicate()
+    assert process.returncode == {"serve": 0, "track": 130}[command], errors
+    assert not converts.is_running()
+    assert {each.suffix for each in kept.iterdir()} == {".lock"}, (
+        "no draft, and nothing that came after the signal"
+    )
+    assert said == ""
+    assert "Traceback" not in errors

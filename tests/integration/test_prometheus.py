@@ -35,12 +35,21 @@ def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
 @contextmanager
 def prometheus(folder: Path, target: str, *, rules: Path | None = None) -> Iterator[httpx.Client]:
     """A Prometheus on loopback, ready, that scrapes `target` every second, and evaluates rules as often."""
+    job = {"job_name": "syncvis-online", "static_configs": [{"targets": [target]}]}
+    with prometheus_with(folder, [job], rules=rules) as http:
+        yield http
+
+
+@contextmanager
+def prometheus_with(
+    folder: Path, jobs: list[dict[str, Any]], *, rules: Path | None = None
+) -> Iterator[httpx.Client]:
+    """A Prometheus on loopback, ready, with these `scrape_configs`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    job = {"job_name": "syncvis-online", "static_configs": [{"targets": [target]}]}
     timing = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    config = {"global": timing, "rule_files": [str(rules)] if rules else [], "scrape_configs": [job]}
+    config = {"global": timing, "rule_files": [str(rules)] if rules else [], "scrape_configs": jobs}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.errors import ConfigError
 from stream.identities import BLOCK, IdLedger, default_state_dir
 from stream.types import Frame
@@ -110,7 +110,7 @@ def test_where_state_is_kept_by_default(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_camera_that_is_forgotten_and_comes_back_gets_new_ids() -> None:
     config = TrackerConfig(window_frames=1, birth_score=0.05, keep_score=0.04, duplicate_iou=0.9, min_area=1)
-    engine = TorchEngine(OnlineTracker(tiny_checkpoint(config)))
+    engine = TrackerEngine(OnlineTracker(tiny_checkpoint(config)))
     lives = []
     for _ in range(2):
         windows, ids = RollingWindows(1, 1, max_gap_s=1.0), set()

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.picture_watch import PictureWatch
 from stream.types import DAMAGED, Frame, Policy
 from stream.window import RollingWindows
@@ -89,7 +89,7 @@ def test_what_a_gap_does_to_identities(policy: Policy, same: bool) -> None:
     config = TrackerConfig(
         window_frames=2, birth_score=0.05, keep_score=0.04, duplicate_iou=0.9, min_area=1, max_lost_s=1.0
     )
-    engine = TorchEngine(OnlineTracker(tiny_checkpoint(config)))
+    engine = TrackerEngine(OnlineTracker(tiny_checkpoint(config)))
     windows = RollingWindows(2, 1, max_gap_s=1.0, policies={"gap": policy})
     image = pictures(1)[0]
     answered = []

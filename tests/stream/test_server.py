@@ -150,7 +150,7 @@ async def test_openapi_describes_the_wire_form_and_every_route(client: httpx.Asy
     assert set(schema["paths"]) == {
         *("/healthz", "/metrics", "/api/cameras", "/api/cameras/{camera}", "/api/cameras/{camera}/tracks"),
         *("/api/tracks", "/api/events", "/api/cameras/{camera}/events", "/api/schema/{name}.json"),
-        *("/api/cameras/{camera}/zones", "/api/cameras/{camera}/config"),
+        *("/api/cameras/{camera}/zones", "/api/cameras/{camera}/config", "/api/model"),
         *(
             "/api/cameras/{camera}/zones",
             "/api/cameras/{camera}/snapshot.jpg",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from stream.engine import RESUMED_WITHIN_S, TorchEngine
+from stream.engine import RESUMED_WITHIN_S, TrackerEngine
 from stream.errors import ConfigError, DataError
 from stream.scheduler import Scheduler
 from stream.types import Frame, Window
@@ -37,10 +37,10 @@ TRACKER = TrackerConfig(
 Seen = list[dict[int, str]]
 
 
-def engine_of(memory_entries: int = 0) -> TorchEngine:
+def engine_of(memory_entries: int = 0) -> TrackerEngine:
     """The same one in each process: its weights come from a fixed seed."""
     model = tiny_model(3, replace(TINY, memory_entries=memory_entries))
-    return TorchEngine(OnlineTracker(Checkpoint(model, TRACKER, {})))
+    return TrackerEngine(OnlineTracker(Checkpoint(model, TRACKER, {})))
 
 
 def windows_of(count: int, start: int = 0, later_s: float = 0.0) -> list[Window]:
@@ -53,7 +53,7 @@ def windows_of(count: int, start: int = 0, later_s: float = 0.0) -> list[Window]
     return windows[start:]
 
 
-def answers(engine: TorchEngine, windows: Sequence[Window]) -> Seen:
+def answers(engine: TrackerEngine, windows: Sequence[Window]) -> Seen:
     return [
         {track.track_id: track.mask["counts"] for track in frame.tracks}
         for window in windows

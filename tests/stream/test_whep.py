@@ -218,11 +218,11 @@ async def test_ice_servers_are_named_with_credentials_that_end() -> None:
     assert fixed.credentials(0.0, "x") == ("somebody", "password")
 
 
-async def test_links_are_headers_of_the_answer() -> None:
-    ice = IceOptions(stun="stun:127.0.0.1:9")
-    async with watched(ServerOptions(ice=ice)) as server, Viewer(server.http) as viewer:
+async def test_links_are_headers_of_the_answer(stun: str) -> None:
+    options = ServerOptions(ice=IceOptions(stun=stun))
+    async with watched(options) as server, Viewer(server.http) as viewer:
         answer = await viewer.watch()
-        assert answer.headers.get_list("link")[0] == '<stun:127.0.0.1:9>; rel="ice-server"'
+        assert answer.headers.get_list("link")[0] == f'<{stun}>; rel="ice-server"'
 
 
 async def test_only_ports_of_the_range_are_used_and_a_full_range_is_503() -> None:
@@ -245,6 +245,8 @@ async def test_only_ports_of_the_range_are_used_and_a_full_range_is_503() -> Non
         await server.http.delete(viewers[0].location)
         retried = Viewer(server.http)
         assert (await retried.watch()).status_code == 201, "a port is free again"
+        for viewer in (viewers[1], retried):
+            await viewer.picture()  # who is connected says goodbye when it closes
         for viewer in (*viewers, retried):
             await viewer.peer.close()
         await until(lambda: server.sessions == 0)

@@ -221,11 +221,11 @@ async def test_only_published_cameras_take_publishers() -> None:
         open_source("cam", "whip:")
 
 
-async def test_options_links_and_other_methods() -> None:
-    options = ServerOptions(publish_tokens=(TOKEN,), ice=IceOptions(stun="stun:127.0.0.1:9"), origins=(SITE,))
+async def test_options_links_and_other_methods(stun: str) -> None:
+    options = ServerOptions(publish_tokens=(TOKEN,), ice=IceOptions(stun=stun), origins=(SITE,))
     async with published(options) as server, Publisher(server.http) as publisher:
         answer = await publisher.publish()
-        assert answer.headers.get_list("link") == ['<stun:127.0.0.1:9>; rel="ice-server"']
+        assert answer.headers.get_list("link") == [f'<{stun}>; rel="ice-server"']
         del server.http.headers["Authorization"]  # OPTIONS come without
         asked = await server.http.options("/whip/cam")
         assert (asked.status_code, asked.headers["accept-post"]) == (204, "application/sdp")

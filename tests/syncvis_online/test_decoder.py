@@ -155,16 +155,20 @@ def test_the_structures_are_parts_of_each_other() -> None:
 
 @pytest.mark.parametrize("structure", ["synchronous", "cascade", "video_only"])
 @pytest.mark.parametrize("weight", [0.0, 0.2])
+@pytest.mark.parametrize("order", ["frame_first", "video_first"])
 @torch.inference_mode()
-def test_a_tracker_is_told_the_same_with_less_work(structure: str, weight: float) -> None:
-    """Keys and values projected once a frame, and no frame branch where the video branch hears nothing of it."""
-    model = tiny_model(config=replace(TINY, structure=structure, synchronize_weight=weight))
+def test_a_tracker_is_told_the_same_with_less_work(structure: str, weight: float, order: str) -> None:
+    """Keys and values projected once a frame, and of the frame branch only what the video branch hears."""
+    config = replace(TINY, structure=structure, synchronize_weight=weight, synchronize_order=order)
+    model = tiny_model(config=config)
     features = model.encode(batch(2))
     frames = torch.arange(2)[None]
     whole = model.decode(features.windows(frames))
     answer = model.decode(model.decoder.project(features).windows(frames), answer_only=True)
-    spared = structure == "video_only" or (structure == "synchronous" and weight == 0.0)
-    assert (answer.layers[-1].frame is None) is spared
+    assert (answer.layers[-1].frame is None) is (structure != "cascade")
+    assert (answer.layers[1].frame is None) is (
+        structure == "video_only" or (structure, weight) == ("synchronous", 0.0)
+    )
     said, wanted = answer.layers[-1].video, whole.layers[-1].video
     torch.testing.assert_close((said.logits, said.embeds), (wanted.logits, wanted.embeds))
     torch.testing.assert_close(answer.video_queries, whole.video_queries)

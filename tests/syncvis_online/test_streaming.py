@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.types import Frame
 from stream.window import RollingWindows
 from syncvis_online.checkpoint import Checkpoint
@@ -95,7 +95,7 @@ def test_the_engine_equals_the_reference_to_1e_5_on_logits() -> None:
         return output
 
     tracker.slots.decode = recording  # type: ignore[method-assign]
-    engine, windows, ids = TorchEngine(tracker), RollingWindows(3, 1, max_gap_s=1.0), []
+    engine, windows, ids = TrackerEngine(tracker), RollingWindows(3, 1, max_gap_s=1.0), []
     for i, image in enumerate(images):
         window = windows.push(Frame("a", i, i, Fraction(1, 10), i / FPS, image))
         assert window is not None
@@ -118,7 +118,7 @@ def test_each_frame_is_encoded_once_and_nothing_is_kept_for_long() -> None:
         return encode(prepared)
 
     tracker.encode = counting  # type: ignore[method-assign]
-    engine, windows = TorchEngine(tracker), RollingWindows(3, 1, max_gap_s=1.0)
+    engine, windows = TrackerEngine(tracker), RollingWindows(3, 1, max_gap_s=1.0)
     for i, image in enumerate(pictures(10)):
         window = windows.push(Frame("a", i, i, Fraction(1, 10), i / FPS, image))
         assert window is not None
@@ -133,7 +133,7 @@ def test_frames_after_which_no_slot_was_left_are_counted() -> None:
     greedy = replace(TRACKER, birth_score=0.0, keep_score=0.0, duplicate_iou=1.0, min_area=1, spare_slots=0)
     counts = []
     for config in (greedy, replace(greedy, birth_score=1.0)):
-        engine, windows = TorchEngine(OnlineTracker(Checkpoint(model, config, {}))), RollingWindows(3, 1)
+        engine, windows = TrackerEngine(OnlineTracker(Checkpoint(model, config, {}))), RollingWindows(3, 1)
         answers = []
         for i, image in enumerate(pictures(4)):
             window = windows.push(Frame("a", i, i, Fraction(1, 10), i / FPS, image))
@@ -149,7 +149,7 @@ def test_cameras_do_not_share_state() -> None:
     clips = {"a": pictures(6, seed=1), "b": pictures(6, seed=2)}
 
     def run(cameras: list[str]) -> dict[str, list[tuple]]:
-        engine = TorchEngine(OnlineTracker(tiny_checkpoint(TRACKER)))
+        engine = TrackerEngine(OnlineTracker(tiny_checkpoint(TRACKER)))
         windows = {c: RollingWindows(3, 1, max_gap_s=1.0) for c in cameras}
         out: dict[str, list[tuple]] = {c: [] for c in cameras}
         for i in range(6):
@@ -176,7 +176,7 @@ def test_windows_answered_at_once_give_what_each_gives_alone(memory_entries: int
     clips = {name: pictures(10, seed=seed) for name, seed in (("a", 1), ("b", 2), ("c", 3))}
     clips["c"] = [np.repeat(image, 2, axis=1) for image in clips["c"]]
     joins = {"a": 0, "b": 1, "c": 3}
-    engines = [TorchEngine(tracker, most_windows=3), TorchEngine(tracker)]
+    engines = [TrackerEngine(tracker, most_windows=3), TrackerEngine(tracker)]
     windows = {name: RollingWindows(3, 1, max_gap_s=1.0) for name in clips}
     seen = 0
     for i in range(10):

@@ -71,15 +71,16 @@ def config(folder: Path, cache: Path, world: dict[str, object] | None = None, **
     return str(path)
 
 
-def test_twenty_steps_equal_ten_and_a_resumed_ten(tmp_path: Path, cache: Path) -> None:
-    path = config(tmp_path, cache, steps=20)
+def test_eight_steps_equal_five_and_a_resumed_three(tmp_path: Path, cache: Path) -> None:
+    """One stops in each stage, and between them."""
+    path = config(tmp_path, cache, steps=8)
     whole = train_from_config(path, output=tmp_path / "whole", progress=False)
-    for _ in range(10):  # no minutes at all: each call makes one step
+    for _ in range(5):  # no minutes at all: each call makes one step
         train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
-    assert load_model(str(tmp_path / "parts" / "model.safetensors")).provenance["step"] == 10
+    assert load_model(str(tmp_path / "parts" / "model.safetensors")).provenance["step"] == 5
     parts = train_from_config(path, output=tmp_path / "parts", progress=False)
     a, b = load_model(str(whole)), load_model(str(parts))
-    assert a.provenance["step"] == b.provenance["step"] == 20
+    assert a.provenance["step"] == b.provenance["step"] == 8
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
 
@@ -151,27 +152,35 @@ def test_a_run_does_not_go_on_with_another_config(
     assert load_model(str(longer)).provenance["step"] == 2
 
 
+@pytest.fixture(scope="module")
+def of_two_processes(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """What two processes of ours make of four steps."""
+    folder = tmp_path_factory.mktemp("two")
+    return train_from_config(
+        config(folder, cache, processes=2, steps=4), output=folder / "run", progress=False
+    )
+
+
 @pytest.mark.integration
-def test_two_processes_that_stop_and_resume_equal_two_that_do_not(tmp_path: Path, cache: Path) -> None:
+def test_two_processes_that_stop_and_resume_equal_two_that_do_not(
+    tmp_path: Path, cache: Path, of_two_processes: Path
+) -> None:
     path = config(tmp_path, cache, processes=2, steps=4)
-    whole = train_from_config(path, output=tmp_path / "whole", progress=False)
-    for _ in range(2):  # each call makes one step, then the rest
-        train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
+    train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)  # one step
     parts = train_from_config(path, output=tmp_path / "parts", progress=False)
-    a, b = load_model(str(whole)), load_model(str(parts))
+    a, b = load_model(str(of_two_processes)), load_model(str(parts))
     assert a.provenance["step"] == b.provenance["step"] == 4
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
 
 
 @pytest.mark.integration
-def test_a_launcher_s_processes_give_what_ours_give(tmp_path: Path, cache: Path) -> None:
+def test_a_launcher_s_processes_give_what_ours_give(
+    tmp_path: Path, cache: Path, of_two_processes: Path
+) -> None:
     """torchrun, which `accelerate launch` starts GPUs' processes with; here two on the CPU."""
-    ours = train_from_config(
-        config(tmp_path, cache, processes=2, steps=2), output=tmp_path / "ours", progress=False
-    )
     (tmp_path / "launched").mkdir()
-    alone = config(tmp_path / "launched", cache, steps=2)  # says 1: the launcher's number goes before it
+    alone = config(tmp_path / "launched", cache, steps=4)  # says 1: the launcher's number goes before it
     launch = ["torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     run = ["-m", "stream.cli", "train", alone, "--output", str(tmp_path / "launched")]
     done = subprocess.run(
@@ -184,7 +193,7 @@ def test_a_launcher_s_processes_give_what_ours_give(tmp_path: Path, cache: Path)
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    a, b = load_model(str(ours)), load_model(str(tmp_path / "launched" / "model.safetensors"))
+    a, b = load_model(str(of_two_processes)), load_model(str(tmp_path / "launched" / "model.safetensors"))
     assert a.provenance["training"] == b.provenance["training"]
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -10,17 +11,24 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from stream.cluster.gateway.directory import Directory
 from stream.cluster.messages import Table
 from stream.cluster.placement import ASSUMED_WPS
+
+
+class Known(Protocol):
+    """A directory: where everything is, and whether the controller is away."""
+
+    table: Table
+    away: bool
 
 
 class GatewayMetrics:
     """A gateway's own registry, which asks the directory when it is scraped."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Known) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_OfCluster(directory))
+        self.cluster = _OfCluster(directory)
+        self.registry.register(self.cluster)
         ProcessCollector(registry=self.registry)
         self.stale = Counter(
             "syncvis_gateway_stale_results",
@@ -42,7 +50,7 @@ class GatewayMetrics:
 
 
 class _OfCluster(Collector):
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Known) -> None:
         self._directory = directory
 
     def collect(self) -> Iterator[Metric]:
@@ -54,10 +62,21 @@ class _OfCluster(Collector):
             float(not away),
         )
         yield _cameras(table)
-        yield GaugeMetricFamily("syncvis_cluster_workers", "Workers that are there.", len(table.workers))
+        yield GaugeMetricFamily("syncvis_cluster_workers", "Workers that report.", len(table.workers))
+        yield GaugeMetricFamily(
+            "syncvis_cluster_places",
+            "Workers that the nodes have room for, each of which should report.",
+            table.places,
+        )
+        yield GaugeMetricFamily(
+            "syncvis_cluster_problems",
+            "What is wrong, as /api/cluster has it, in lines.",
+            len(table.problems),
+        )
         capacity = GaugeMetricFamily(
             "syncvis_cluster_capacity_windows_per_second",
-            "Windows that a worker's engine answers in a second of work; a guess until it is measured.",
+            "Windows that a worker's engine answers in a second of work, a guess until it is measured; "
+            "0 while it is drained.",
             labels=("worker",),
         )
         demand = GaugeMetricFamily(
@@ -66,7 +85,8 @@ class _OfCluster(Collector):
             labels=("worker",),
         )
         for worker in table.workers:
-            capacity.add_metric([worker.worker], worker.capacity_wps or ASSUMED_WPS)
+            here = 0.0 if worker.draining else worker.capacity_wps or ASSUMED_WPS
+            capacity.add_metric([worker.worker], here)
             demand.add_metric([worker.worker], worker.demand_wps)
         yield from (capacity, demand)
         counted = (

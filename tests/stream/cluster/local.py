@@ -20,14 +20,14 @@ from stream.cluster.messages import Settings, Table
 from stream.cluster.spec import Spec
 from stream.commands.web import server_options
 from stream.config import ServeConfig
-from stream.engine import TorchEngine
+from stream.engine import TrackerEngine
 from stream.identities import IdLedger
 from stream.server import create_app
 from stream.tenure import boot_time_s
 from syncvis_online.config import TrackerConfig
 from syncvis_online.online import OnlineTracker
-from tests.stream.cluster.test_book import MemoryStorage
 from tests.stream.viewer_frames import serving
+from tests.support.played_worker import MemoryStorage
 from tests.syncvis_online.models import tiny_checkpoint
 
 SECRET = "0123456789abcdef-secret"
@@ -75,13 +75,14 @@ class LocalCluster:
         for worker in self.workers.values():
             if worker.silent:
                 continue
-            report = await worker.host.report(worker.address)
+            report = worker.host.report(worker.address)
             sent_at_s = worker.now_s()
             self.book.report(report, self.now_s())
             self.book.tick(self.now_s())
             if self.book.knows(worker.name):
                 worker.host.obey(self.book.orders(worker.name), sent_at_s)
             await worker.host.settle()
+            await worker.host.take_snapshots()
         self.changed.set()
 
     async def beat_until(self, true: Any) -> None:
@@ -175,7 +176,7 @@ async def local_cluster(
         for i in range(workers):
             name = f"w{i}"
             ledger, settings = IdLedger(), spec.worker_config("127.0.0.1", name)
-            engine = TorchEngine(OnlineTracker(tiny_checkpoint(TRACKER)), ledger)
+            engine = TrackerEngine(OnlineTracker(tiny_checkpoint(TRACKER)), ledger)
             service = await stack.enter_async_context(Service(settings, engine, ledger=ledger))
             app = create_app(service, server_options(settings.server, None))
             _, address = await stack.enter_async_context(serving(app))

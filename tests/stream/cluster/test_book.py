@@ -6,87 +6,22 @@ other beginnings, and messages that are late or lost.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.cluster.book import MARGIN, SKIPPED_IDS, Book
-from stream.cluster.messages import Held, Orders, Released, Report, Snapshot
+from stream.cluster.book import MARGIN, SILENT_S, Book
+from stream.cluster.cameras import SKIPPED_IDS
+from stream.cluster.host import KEPT_S
+from stream.cluster.messages import Orders, Report
 from stream.cluster.records import BLOCK, Record
 from stream.errors import DataError
-from stream.tenure import Tenure
+from tests.support.played_worker import MemoryStorage, PlayedWorker
 
 LEASE_S = 3.0
 SETTINGS = {"url": "synthetic:1"}
-
-
-class MemoryStorage:
-    """What outlives a book; it can be full."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-        self.full = False
-
-    def read(self) -> dict[str, Record]:
-        return {camera: Record.from_json(camera, data) for camera, data in self.kept.items()}
-
-    def write(self, camera: str, record: Record) -> None:
-        if self.full:
-            raise OSError("no space")
-        self.kept[camera] = record.to_json()
-
-
-@dataclass
-class Ran:
-    """A camera on a worker."""
-
-    tenure: Tenure
-    next_id: int
-    revision: int
-
-
-@dataclass
-class PlayedWorker:
-    """What `Host` does, in the true time of a test; `pace` and `began_s` are of its own clock."""
-
-    name: str
-    pace: float = 1.0
-    began_s: float = 0.0
-    true_s: float = 0.0
-    stopped: bool = False
-    cameras: dict[str, Ran] = field(default_factory=dict)
-    released: dict[str, Released] = field(default_factory=dict)
-    ended: dict[str, int] = field(default_factory=dict)
-
-    def now_s(self) -> float:
-        return self.began_s + self.pace * self.true_s
-
-    def report(self) -> tuple[Report, float]:
-        """And when it was sent, by its clock."""
-        for camera in [name for name, ran in self.cameras.items() if not ran.tenure.holds]:
-            ran = self.cameras.pop(camera)
-            self.released[camera] = Released(ran.tenure.epoch, Snapshot(ran.next_id, b"state"))
-            self.ended[camera] = ran.tenure.epoch
-        holding = {
-            name: Held(ran.tenure.epoch, ran.revision, 25.0, True, Snapshot(ran.next_id, b"state"))
-            for name, ran in self.cameras.items()
-        }
-        released, self.released = self.released, {}
-        report = Report(self.name, f"http://{self.name}", "node", holding, released, 100.0, 0.5)
-        return report, self.now_s()
-
-    def obey(self, orders: Orders, sent_at_s: float) -> None:
-        until_s = sent_at_s + orders.lease_s
-        for camera, ran in self.cameras.items():
-            if orders.hold.get(camera) == ran.tenure.epoch:
-                ran.tenure.renew(until_s)
-            else:
-                ran.tenure.end()
-        for each in orders.begin:
-            if each.camera not in self.cameras and each.epoch > self.ended.get(each.camera, 0):
-                tenure = Tenure(each.epoch, until_s, self.now_s)
-                self.cameras[each.camera] = Ran(tenure, each.first_id, each.revision)
 
 
 @dataclass
@@ -104,12 +39,15 @@ class Play:
         for camera in ("door", "yard"):
             self.book.put(camera, SETTINGS)
 
-    def pass_time(self, seconds: float) -> None:
-        self.true_s += seconds
-        for worker in self.workers:
-            worker.true_s = self.true_s
-        self.book.tick(self.true_s)
-        self.publish()
+    def pass_time(self, seconds: float, *, ticks: bool = True) -> None:
+        """`ticks`: the controller does what it does all the time; else it is as if it were stopped itself."""
+        until_s = self.true_s + seconds
+        while self.true_s < until_s:
+            self.true_s = min(until_s, self.true_s + (0.4 if ticks else seconds))
+            for worker in self.workers:
+                worker.true_s = self.true_s
+            self.book.tick(self.true_s)
+            self.publish()
 
     def publish(self) -> None:
         """Each worker that runs publishes a new track of each camera that it thinks is its own."""
@@ -149,7 +87,7 @@ def steps() -> st.SearchStrategy[list[tuple[str, int, float]]]:
     """What happens, to which worker, after how many seconds."""
     what = st.sampled_from(
         ["beat"] * 6
-        + ["lost", "late", "late arrives", "stop", "continue", "new book", "drain", "removed", "put"]
+        + ["lost", "late", "late arrives", "stop", "continue", "new book", "stall", "drain", "removed", "put"]
     )
     return st.lists(st.tuples(what, st.integers(0, 2), st.sampled_from([0.1, 0.4, 1.0, 3.5])), max_size=80)
 
@@ -162,6 +100,8 @@ def step(play: Play, what: str, worker: PlayedWorker) -> None:
             play.arrives(*play.late.pop(0), lost=False)
         case "stop" | "continue":
             worker.stopped = what == "stop"
+        case "stall":
+            play.pass_time(2.0, ticks=False)
         case "new book":
             play.book = Book(play.storage, LEASE_S, play.true_s)
         case "drain" if play.book.knows(worker.name):
@@ -241,16 +181,111 @@ def test_one_that_only_fell_silent_is_waited_for() -> None:
     silent, other = play.workers
     (camera,) = silent.cameras
     silent.stopped = True
-    waited_s = 0.0
+    (epoch, last), fell_silent_s = play.published[camera][-1], play.true_s
     while camera not in other.cameras:
         play.pass_time(0.1)
         play.beat(other)
-        waited_s += 0.1
-    assert LEASE_S < waited_s <= MARGIN * LEASE_S + 0.4
+    assert play.true_s - fell_silent_s <= SILENT_S + 0.2, "others get ready for it soon"
+    while play.published[camera][-1] == (epoch, last):
+        play.pass_time(0.1)
+        play.beat(other)
+    assert LEASE_S < play.true_s - fell_silent_s <= MARGIN * LEASE_S + 0.2
+    assert play.published[camera][-1][0] == epoch + 1
     silent.stopped = False
     play.beat(silent)
+    silent.report()
     assert camera not in silent.cameras
-    assert play.book.table().conflicts >= 0
+    assert play.book.table().conflicts == 1
+
+
+def test_who_got_ready_for_nothing_lets_go_and_has_published_nothing() -> None:
+    play = started()
+    slow, other = play.workers
+    (camera,) = slow.cameras
+    while camera not in other.cameras:
+        play.pass_time(0.1)
+        play.beat(other)
+    play.beat(slow)
+    play.beat(other)
+    play.beat(other)
+    assert camera not in other.cameras
+    play.pass_time(0.1)
+    assert slow.cameras[camera].tenure.holds
+    assert {each for each, _ in play.published[camera]} == {1}
+    assert play.book.table().failovers == 0
+
+
+def test_a_controller_that_was_stopped_itself_takes_no_worker_for_lost() -> None:
+    play = started()
+    before = {camera: epochs_of(play, camera) for camera in ("door", "yard")}
+    play.pass_time(2 * LEASE_S, ticks=False)
+    for worker in play.workers:
+        play.beat(worker)
+    play.pass_time(0.1)
+    assert {camera: epochs_of(play, camera) for camera in ("door", "yard")} == before
+    assert all(len(worker.cameras) == 1 for worker in play.workers), "the first who is heard gets not all"
+
+
+def test_a_controller_that_is_always_late_gives_cameras_all_the_same() -> None:
+    play = played()
+    for _ in range(8):
+        play.pass_time(1.5, ticks=False)
+        for worker in play.workers:
+            play.beat(worker)
+    assert play.book.unassigned() == []
+
+
+def epochs_of(play: Play, camera: str) -> set[int]:
+    return {epoch for epoch, _ in play.published[camera]}
+
+
+@settings(max_examples=30)
+@given(steps())
+def test_what_is_kept_up_to_date_is_what_a_look_at_everything_finds(
+    happened: list[tuple[str, int, float]],
+) -> None:
+    play = played()
+    told: dict[str, Orders] = {}
+    for what, which, seconds in happened:
+        for doing in (partial(play.pass_time, seconds), partial(step, play, what, play.workers[which])):
+            book = play.book
+            doing()
+            if play.book is not book:
+                told.clear()
+            changed = play.book.changed()
+            leases, records = play.book._leases._by_camera, play.book._cameras._records
+            there = {name for name, record in records.items() if record.settings is not None}
+            assert set(play.book.unassigned()) == there - leases.keys()
+            assert len(play.book) == len(there) == len(play.book.cameras())
+            for worker in filter(play.book.knows, ("w0", "w1", "w2")):
+                orders = orders_by_all(play.book, worker)
+                assert play.book.orders(worker) == orders
+                if worker not in changed and what not in ("beat", "lost", "late arrives"):
+                    assert told.get(worker, orders) == orders, "it would not be told"
+                told[worker] = orders
+        assert all(play.true_s < play.book._over_s(lease) for lease in leases.values()), "it is over"
+
+
+def orders_by_all(book: Book, worker: str) -> Orders:
+    """What `Book.orders` has to say, by all leases that there are."""
+    records, report = book._cameras._records, book._workers[worker].report
+    hold, prepare, begin = {}, {}, []
+    for camera, lease in sorted(book._leases._by_camera.items()):
+        record = records[camera]
+        if record.settings is None:
+            continue
+        if lease.worker == worker and lease.leaving_for is None:
+            hold[camera] = lease.epoch
+            held = report.holding.get(camera)
+            if held is None or (held.epoch, held.revision) != (lease.epoch, record.revision):
+                begin.append(camera)
+        if lease.heir == worker:
+            prepare[camera] = record.epoch + 1
+            if report.prepared.get(camera) != record.epoch + 1:
+                begin.append(camera)
+    orders = book.orders(worker)
+    assert sorted(each.camera for each in orders.begin) == sorted(begin)
+    return Orders(LEASE_S, hold, orders.begin, prepare)
 
 
 def test_a_move_in_good_order_gives_on_the_very_last_state() -> None:
@@ -296,7 +331,8 @@ def test_who_dies_before_its_first_report_may_have_given_ids() -> None:
 
 def test_what_cannot_be_written_down_is_not_given() -> None:
     play = Play([PlayedWorker("w0")])
-    play.pass_time(2 * LEASE_S)
+    for _ in range(8):
+        play.pass_time(0.5)
     play.storage.full = True
     with pytest.raises(OSError, match="no space"):
         play.beat(play.workers[0])
@@ -306,18 +342,31 @@ def test_what_cannot_be_written_down_is_not_given() -> None:
     assert play.book.unassigned() == []
 
 
-def test_a_controller_that_is_away_for_longer_than_a_lease_costs_no_identity() -> None:
-    """Its worker has let go of the camera by then, and says what its tracker was like at the end."""
+@pytest.mark.parametrize(
+    ("away_s", "lasts"), [(LEASE_S + 0.9 * KEPT_S, {1}), (LEASE_S + 1.1 * KEPT_S, {1, 2})]
+)
+def test_a_controller_that_is_away_for_longer_than_a_lease_costs_no_identity(
+    away_s: float, lasts: set[int]
+) -> None:
+    """Its worker publishes nothing meanwhile. It has the camera still, and is given it back at once; or it has let go,
+    and says what its tracker was like at the end.
+    """
     play = started(1)
-    play.true_s += 2 * LEASE_S
+    before = len(play.published["door"])
+    play.true_s += away_s
     play.workers[0].true_s = play.true_s
     play.book = Book(play.storage, LEASE_S, play.true_s)
+    play.publish()
+    assert len(play.published["door"]) == before, "its lease was over"
+    play.beat(play.workers[0])
+    play.publish()
+    assert (len(play.published["door"]) > before) == (len(lasts) == 1), "back with the first report"
     for _ in range(15):
         play.pass_time(0.3)
         play.beat(play.workers[0])
     for camera in ("door", "yard"):
         epochs, ids = zip(*play.published[camera], strict=True)
-        assert set(epochs) == {1, 2}
+        assert set(epochs) == lasts
         assert list(ids) == list(range(ids[0], ids[0] + len(ids))), "none was skipped"
 
 

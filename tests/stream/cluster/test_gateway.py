@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from stream.cluster.book import SKIPPED_IDS
+from stream.cluster.cameras import SKIPPED_IDS
 from stream.config import ServeConfig, parse_config
 from stream.wire import WireFrame, decode
 from tests.stream.cluster.local import LEASE_S, LocalCluster, local_cluster
@@ -147,7 +147,7 @@ async def test_a_worker_that_was_cut_off_stops_by_itself_and_is_not_heard() -> N
         lost = cluster.owner("door")
         assert lost is not None
         async with socket_of(cluster, "/api/cameras/door/tracks") as socket:
-            await cluster.beat_until(lambda: cluster.book._cameras.known["door"].snapshot.data)
+            await cluster.beat_until(lambda: cluster.book._cameras.can_go_on("door"))
             before = (await next_frames(socket, 3))[-1]
             lost.silent = True
             lost.offset_s += 2 * LEASE_S  # it hears nothing for that long

@@ -28,15 +28,18 @@ def test_all_of_one_owner_is_passed_on() -> None:
     assert passing.passes(3, 0, 2), "who is newer than the table is right"
 
 
-@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 10)), max_size=30))
-def test_a_tenure_that_was_over_is_over_for_good(events: list[tuple[float, float]]) -> None:
-    now = [100.0]
-    tenure, ended = Tenure(1, 103.0, lambda: now[0]), False
+@given(st.lists(st.tuples(st.floats(0, 5), st.floats(-5, 10)), max_size=30))
+def test_a_tenure_holds_until_the_latest_time_that_was_granted_and_never_after_its_end(
+    events: list[tuple[float, float]],
+) -> None:
+    now, granted_s = [100.0], [103.0]
+    tenure = Tenure(1, granted_s[0], lambda: now[0])
     for seconds, ahead in events:
         now[0] += seconds
-        held = tenure.holds
-        assert not (ended and held)
-        ended = not held
-        tenure.renew(now[0] + ahead)
+        assert tenure.holds == (now[0] < max(granted_s))
+        granted_s.append(now[0] + ahead)
+        tenure.renew(granted_s[-1])
     tenure.end()
+    assert not tenure.holds
+    tenure.renew(now[0] + 100.0)
     assert not tenure.holds

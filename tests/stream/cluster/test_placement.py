@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stream.cluster.placement import FULL, UNEVEN, Place, best_moves, best_place, load_of
+from stream.cluster.placement import FULL, UNEVEN, Loads, Place, best_moves, capacities_of
 
 demands = st.floats(1.0, 60.0)
 
@@ -26,14 +29,27 @@ def after(places: list[Place], camera: str, source: str, target: str) -> list[Pl
     return [Place(p.worker, p.capacity_wps, held[p.worker], p.draining) for p in places]
 
 
-@given(clusters(), demands)
-def test_a_camera_goes_where_it_fills_least(places: list[Place], demand: float) -> None:
-    chosen = best_place(demand, places)
-    open_ones = [place for place in places if not place.draining]
-    assert (chosen is None) == (not open_ones)
-    if chosen is not None:
-        loads = {place.worker: load_of(place, places, demand) for place in open_ones}
-        assert loads[chosen] == min(loads.values())
+def load_of(place: Place, places: list[Place], more_wps: float = 0.0) -> float:
+    """The share of what it can do that a worker is asked for, with so much more."""
+    return (place.demand_wps + more_wps) / capacities_of(places)[places.index(place)]
+
+
+@given(clusters(), st.lists(demands, min_size=1, max_size=5))
+def test_each_camera_goes_where_it_fills_least(places: list[Place], cameras: list[float]) -> None:
+    """One after the other: each counts for the next, as if all had been looked at anew."""
+    loads = Loads(places)
+    for i, demand in enumerate(cameras):
+        chosen = loads.best(demand)
+        open_ones = [place for place in places if not place.draining]
+        assert (chosen is None) == (not open_ones)
+        if chosen is None:
+            return
+        after = {place.worker: load_of(place, places, demand) for place in open_ones}
+        assert after[chosen] == pytest.approx(min(after.values()))
+        loads.add(chosen, demand)
+        places = [
+            replace(p, cameras={**p.cameras, f"new{i}": demand}) if p.worker == chosen else p for p in places
+        ]
 
 
 @given(clusters())
@@ -67,13 +83,25 @@ def test_who_drains_is_emptied_when_there_is_anybody_else(places: list[Place]) -
 def test_by_capacity_and_not_by_count() -> None:
     strong = Place("strong", 400.0, {f"s{i}": 25.0 for i in range(6)})
     weak = Place("weak", 50.0, {"w0": 25.0})
-    assert best_place(25.0, [strong, weak]) == "strong"
+    assert Loads([strong, weak]).best(25.0) == "strong"
 
 
 def test_a_new_node_takes_what_is_too_much_and_an_even_cluster_rests() -> None:
     full = Place("full", 100.0, {f"c{i}": 25.0 for i in range(4)})
     new = Place("new", None, {})
-    (move,) = best_moves([full, new], 4)
-    assert (move.source, move.target) == ("full", "new")
+    moves = best_moves([full, new], 4)
+    assert [(move.source, move.target) for move in moves] == [("full", "new")] * 2
+    assert best_moves([full, new], 1) == moves[:1]
     even = [Place(f"w{i}", 100.0, {f"c{i}": 100 * FULL - UNEVEN * 100 * i / 2}) for i in range(2)]
     assert best_moves(even, 4) == []
+
+
+def test_a_new_node_takes_load_however_small_the_cameras_are() -> None:
+    full = Place("full", 700.0, {f"c{i:02}": 25.0 for i in range(20)})
+    assert len(best_moves([full, Place("new", None, {})], 4)) == 4
+
+
+def test_nothing_moves_to_who_is_about_to_be_switched_off() -> None:
+    full = Place("full", 100.0, {f"c{i}": 25.0 for i in range(4)})
+    emptied = Place("emptied", 100.0, {}, draining=True)
+    assert best_moves([full, emptied], 4) == []
