@@ -72,9 +72,9 @@ async def _reload_when(
             _log.error("the certificate was not loaded again: %s", error)
         if await reload_model(found):
             config = config.model_copy(update={"model": found.model, "tracker": found.tracker})
-        await asyncio.to_thread(trim)  # a model or cameras before were let go
         if others := changed_keys(config, found):
             _log.warning("changed in the config, needs a restart: %s", ", ".join(others))
+        await asyncio.to_thread(trim)  # a model or cameras before were let go
         _log.info("the config was loaded again: %d camera(s) in it", len(found.cameras))
 
 
