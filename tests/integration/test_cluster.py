@@ -5,6 +5,7 @@ with the ids that they had.
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,7 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
         {"door": url, "yard": url},
         server={"port": 0, "admin_tokens": [ADMIN]},
         tracker={"duplicate_iou": 1.0, "min_area": 1},
+        cluster={"most_workers": 2},
     )
     with RayCluster(nodes=2) as cluster, ServeProcess(config, "--cluster", cluster.address) as gateway:
         async with watching(gateway.address) as watch:
@@ -46,12 +48,22 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
         assert [row.wrong for row in rows] == [0] * len(rows)
         for row in rows:
             assert row.kept == row.ids >= 1, row
+        assert asked_of_autoscaler(cluster.address) == [{"CPU": 1.0}] * 2
         assert gateway.end()[0] == 0
         assert "stopped: " in await said(config, cluster.address, "--stop-cluster")
         without = write_config(
             folder_of(tmp_path, "without"), {"door": url}, model={"name": "/no/such.safetensors"}
         )
         assert "/no/such.safetensors" in await said(without, cluster.address)
+
+
+def asked_of_autoscaler(address: str) -> list[dict[str, float]]:
+    """Where Ray's autoscaler looks for what is asked of it."""
+    from ray._raylet import GcsClient
+    from ray.autoscaler._private.constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
+
+    found = GcsClient(address=address).internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL.encode(), None)
+    return list(json.loads(found or b"[]"))
 
 
 def folder_of(parent: Path, name: str) -> Path:
