@@ -19,6 +19,8 @@ from tests.support.rtsp_server import RtspServer, index_frames
 
 pytestmark = pytest.mark.integration
 
+SECTION = {"most_workers": 2}
+
 
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves the pipes of the nodes that it starts
@@ -30,14 +32,16 @@ async def test_cameras_outlive_workers_and_nodes(tmp_path: Path, rtsp_server: Rt
         {"door": url, "yard": url},
         server={"port": 0, "admin_tokens": [ADMIN]},
         tracker={"duplicate_iou": 1.0, "min_area": 1},
-        cluster={"most_workers": 2},
+        cluster=SECTION,
     )
     with RayCluster(nodes=2) as cluster, ServeProcess(config, "--cluster", cluster.address) as gateway:
         async with watching(gateway.address) as watch:
             trials = Trials(cluster, gateway.address, watch, frozenset({"door", "yard"}))
             await trials.until_well(workers=2)
             rows = [await trials.kill_worker()]
-            other = write_config(folder_of(tmp_path, "other"), {"door": url}, pipeline={"stride": 2})
+            other = write_config(
+                folder_of(tmp_path, "other"), {"door": url}, pipeline={"stride": 2}, cluster=SECTION
+            )
             refused = asyncio.create_task(said(other, cluster.address))
             await trials.until_well(workers=2)
             assert "was started with another model, pipeline" in await refused
