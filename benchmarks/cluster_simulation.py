@@ -48,16 +48,16 @@ class Trial:
 
     def all(self) -> list[dict[str, Any]]:
         """Every phase, in order."""
-        self.phase("all cameras added at once", 8.0, lambda: self.add(self.size * CAMERAS_EACH))
-        self.phase("nothing happens", 10.0, dict)
-        self.phase("a node lost", 6.0, lambda: self.cluster.lose(self.first(1)))
+        self.phase("all cameras added at once", 6.0, lambda: self.add(self.size * CAMERAS_EACH))
+        self.phase("nothing happens", 5.0, dict)
+        self.phase("a node lost", 5.0, lambda: self.cluster.lose(self.first(1)))
         zone = max(1, round(ZONE * self.size))
-        self.phase(f"a zone lost: {zone} workers", 6.0, lambda: self.cluster.lose(self.first(zone)))
-        self.phase(f"{zone} workers come", 40.0, lambda: self.come(zone))
+        self.phase(f"a zone lost: {zone} workers", 5.0, lambda: self.cluster.lose(self.first(zone)))
+        self.phase(f"{zone} workers come", 30.0, lambda: self.come(zone))
         self.phase(
             "a tenth more cameras in one second", 5.0, lambda: self.add(self.size * CAMERAS_EACH // 10)
         )
-        self.phase("the controller is away for 4 s", 8.0, self.restart)
+        self.phase("the controller is away for 4 s", 7.0, self.restart)
         return self.rows
 
     def first(self, count: int) -> list[str]:
@@ -90,6 +90,7 @@ class Trial:
 
     def phase(self, name: str, seconds: float, fault: Callable[[], Cameras]) -> None:
         """Do something; measure for a while."""
+        print(f"{self.size} workers: {name}", flush=True)
         cluster, book = self.cluster, self.cluster.book
         cluster.cpu_s, cluster.counts, cluster.sizes = Counter(), Counter(), Counter()
         before, writes = book.table(), cluster.storage.writes

@@ -40,7 +40,7 @@ AWAKE_S = 5.0
 LOOK_S = 1.0
 """So often each worker is looked at, and for cameras that had better be elsewhere. Less than a lease."""
 LEAST_S = 0.1
-"""No sooner is looked for the next moves when one is done."""
+"""No sooner is looked for the next moves when one is done, and for places when some were given."""
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Book:
         self._due: list[tuple[float, str]] = []
         self._dead: deque[str] = deque(maxlen=1000)
         self._counts = _Counts()
-        self._opens_s, self._looks_s = now_s + self._lasts_s, now_s
+        self._opens_s, self._looks_s, self._places_s = now_s + self._lasts_s, now_s, now_s
         self._ticked_s, self._rests_s = now_s, now_s - AWAKE_S
 
     @property
@@ -200,7 +200,7 @@ class Book:
         if now_s >= self._looks_s:
             self._looks_s = now_s + LOOK_S
             self._move(now_s)
-        if self._free and self._workers:
+        if self._free and self._workers and now_s >= self._places_s:
             self._place(self.unassigned(), now_s)
 
     def unassigned(self) -> list[str]:
@@ -331,6 +331,7 @@ class Book:
             epoch = self._cameras.begin_epoch(camera)
             self._give(camera, Lease(target, epoch, now_s + self._lasts_s, now_s))
             loads.add(target, demand_wps)
+            self._places_s = now_s + LEAST_S
 
     def _give(self, camera: str, lease: Lease) -> None:
         self._leases.give(camera, lease)

@@ -66,7 +66,7 @@ def asked_of_autoscaler(address: str) -> list[dict[str, float]]:
     from ray._raylet import GcsClient
     from ray.autoscaler._private.constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 
-    found = GcsClient(address=address).internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL.encode(), None)
+    found = GcsClient(address=address).internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL, None)
     return list(json.loads(found or b"[]"))
 
 

@@ -1,0 +1,55 @@
+"""What cannot work is said in one line that names what and where, and nothing is started by it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from stream.cluster.connection import connect
+from stream.cluster.crew import Crew
+from stream.cluster.spec import Spec
+from stream.cluster.worker import Worker, WorkerError
+from stream.config import parse_config
+from stream.errors import ConfigError
+from stream.metrics import package_version
+
+CAMERAS = {"door": {"url": "synthetic:1"}}
+CONFIG = parse_config({"cameras": CAMERAS, "cluster": {"worker_cpus": 4, "worker_gpus": 1}}, "test")
+SECRET = "0123456789abcdef-secret"
+
+
+def test_no_cluster_at_an_address() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"no Ray cluster at {address} "):
+            connect(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", ":6379", "head:port", "ray://head:10001x"])
+def test_no_address(address: str) -> None:
+    with pytest.raises(ConfigError, match=f"HOST:PORT or auto, not '{address}'"):
+        connect(address)
+
+
+def test_a_gateway_of_another_version_is_told_both() -> None:
+    with pytest.raises(ConfigError, match=rf"runs version 9\.9, and this is {package_version()}"):
+        Spec(CONFIG, SECRET, version="9.9").check(CONFIG)
+
+
+async def test_a_worker_of_another_version_does_not_begin_and_says_both() -> None:
+    worker = Worker(Spec(CONFIG, SECRET, version="9.9"), "worker-0")
+    with pytest.raises(WorkerError, match=rf"{package_version()} is installed, the cluster runs 9\.9"):
+        await worker.run()
+
+
+def test_no_room_says_what_is_wanted_and_what_there_is() -> None:
+    crew = Crew(Spec(CONFIG, SECRET), lambda worker: None)
+    assert crew.problems == ()
+    crew._nodes = {"a": {"Resources": {"CPU": 8.0}}, "b": {"Resources": {"CPU": 2.0, "GPU": 1.0}}}
+    (problem,) = crew.problems
+    assert "no node has 4 CPU and 1 GPU for a worker" in problem
+    assert "8 CPU and 0 GPU, 2 CPU and 1 GPU" in problem
+    crew._nodes["c"] = {"Resources": {"CPU": 4.0, "GPU": 1.0}}
+    assert crew.problems == ()
