@@ -125,7 +125,8 @@ class ClusterConfig(Section):
     """How it runs on a Ray cluster (`serve --cluster`, extra `cluster`, docs/scale.md). On each node are as many
     workers of `worker_cpus` and `worker_gpus` as it has room for, `workers_per_node` at most; each listens at a port of
     its own, of `worker_ports` where given. `lease_s`: for so long a worker publishes that hears nothing of the cluster,
-    and so long a camera of a dead node waits. `whep`: who watches is answered for its worker ("proxy"), or sent there
+    and so long a camera of a dead node waits. `most_workers`: Ray's autoscaler is asked for room for more workers where
+    cameras want them, up to so many. `whep`: who watches is answered for its worker ("proxy"), or sent there
     ("redirect"), which it then has to reach.
     """
 
@@ -136,6 +137,7 @@ class ClusterConfig(Section):
         tuple[Annotated[int, Field(ge=1024, le=65535)], Annotated[int, Field(ge=1024, le=65535)]] | None
     ) = None
     lease_s: Annotated[float, Field(ge=1, le=60)] = 3.0
+    most_workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
     whep: Literal["proxy", "redirect"] = "proxy"
 
 

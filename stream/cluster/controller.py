@@ -19,12 +19,14 @@ from stream.cluster.crew import Crew
 from stream.cluster.messages import Orders, Report, Settings, Table
 from stream.cluster.spec import Spec
 from stream.cluster.storage import RayStorage
+from stream.cluster.wanted import Wanted
 from stream.cluster.worker import Worker
 
 _log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 RECONCILE_S = 1.0
+ASKED_AGAIN_S = 30.0
 HOLD_S = 0.5
 """A report is answered when there is something to do, or after so long."""
 
@@ -39,6 +41,8 @@ class Controller:
         self._spec = spec
         self._book = Book(RayStorage(), spec.config.cluster.lease_s, time.monotonic())
         self._crew = Crew(spec, self._died, worker)
+        self._wanted: Wanted | None = None
+        self._asked, self._asked_s = 0, 0.0
         self._changed = asyncio.Condition()
         self._wake: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -144,7 +148,22 @@ class Controller:
             self._tasks = [
                 asyncio.create_task(self._for_ever(self._tick, TICK_S)),
                 asyncio.create_task(self._for_ever(self._crew.reconcile, RECONCILE_S)),
+                asyncio.create_task(self._for_ever(self._ask, RECONCILE_S)),
             ]
+
+    async def _ask(self) -> None:
+        """Tell Ray's autoscaler how many workers are wanted, where it may be told."""
+        most = self._spec.config.cluster.most_workers
+        if most is None or not self._crew.places:
+            return
+        self._wanted = self._wanted or Wanted(most)
+        table, now_s = replace(self._book.table(), places=self._crew.places), time.monotonic()
+        workers = self._wanted.after(table, now_s)
+        if workers != self._asked or now_s - self._asked_s >= ASKED_AGAIN_S:
+            await asyncio.to_thread(self._crew.ask, workers)
+            if workers != self._asked:
+                _log.info("room for %d worker(s) is asked for", workers)
+            self._asked, self._asked_s = workers, now_s
 
     async def _for_ever(self, what: Any, every_s: float) -> None:
         while True:

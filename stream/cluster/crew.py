@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.autoscaler.sdk import request_resources
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -88,6 +89,14 @@ class Crew:
         alive = {node_id[:_NODE_DIGITS] for node_id in self._nodes}
         for key in [key for key, slot in self._slots.items() if key[0] not in alive and slot.task is None]:
             del self._slots[key]
+
+    def ask(self, workers: int) -> None:
+        """Have Ray's autoscaler see to it that there is room for so many workers in all; until another number is asked
+        for. Blocks.
+        """
+        cluster = self._spec.config.cluster
+        bundle = {"CPU": cluster.worker_cpus} | ({"GPU": cluster.worker_gpus} if cluster.worker_gpus else {})
+        request_resources(bundles=[bundle] * workers)
 
     def _start(self, name: str, node_id: str) -> Any:
         cluster = self._spec.config.cluster
