@@ -24,6 +24,7 @@ export class LivePicture {
   #cannot = ""; // why masks as data do not work out, in words
   #noWay = false; // WebRTC did not get through when it was tried last
   #briskSince = null;
+  #undrawnSince = -Infinity; // when an answer came after the last that was drawn
   #onMode;
   #onShown;
 
@@ -116,7 +117,9 @@ export class LivePicture {
   }
 
   #judgeData(now, newestAt, latencyMs) {
-    const since = Math.max(this.drawnAt, this.startedAt);
+    // While the model says nothing there is nothing to draw: from the next answer on there is.
+    if (newestAt > this.drawnAt && this.#undrawnSince <= this.drawnAt) this.#undrawnSince = newestAt;
+    const since = Math.max(this.drawnAt, this.startedAt, this.#undrawnSince);
     const answered = now - newestAt < MASKLESS_MS && now - this.shownAt < MASKLESS_MS;
     if (document.hidden || !this.playing || !answered || now - since < MASKLESS_MS) return;
     const slow = latencyMs !== null && latencyMs > SLOW_MS;

@@ -128,5 +128,6 @@ async def test_while_the_model_says_nothing_the_bare_video_is_shown(
             engine.go_on.set()
         assert shown == 5
         await canvas.wait_for(state="visible")
+        assert await page.locator("#notice").is_hidden(), "the server was not asked to draw them instead"
         late = {"camera": "cam", "masks": "late"}
         assert service.registry.get_sample_value("syncvis_pictures_passed_total", late)
