@@ -52,7 +52,7 @@ def lines(
     grows by factors of two, with a tick for each value. `levels`: values that hold for every x, dashed, in the colour
     of the series of that name.
     """
-    with axes(path, (8, 4), xlabel=x, ylabel=y) as drawn:
+    with axes(path, (7, 4.5), xlabel=x, ylabel=y) as drawn:
         for name, points in series.items():
             (line,) = drawn.plot(*zip(*points, strict=True), "o-", label=name)
             if levels is not None and name in levels:
@@ -63,7 +63,7 @@ def lines(
             drawn.set_xticks(values, [f"{value:g}" for value in values])
             drawn.minorticks_off()
         drawn.set_ylim(bottom=0)
-        drawn.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+        drawn.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 
 
 def stacked(rows: Mapping[str, Mapping[str, float]], path: Path, *, x: str) -> None:

@@ -247,11 +247,22 @@ def _cosines(a: Tensor, b: Tensor) -> Matrix:
 
 
 def mask_ious(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Matrix:
-    """IoU of every pair of masks, (A, h, w) and (B, h, w) -> (A, B); 0 where both are empty."""
-    x, y = (m.reshape(len(m), prod(m.shape[1:])).astype(np.float32) for m in (a, b))
-    common = (x @ y.T).astype(np.float64)
-    ious: Matrix = common / np.maximum(x.sum(1)[:, None] + y.sum(1)[None] - common, 1)
+    """IoU of every pair of masks, (A, h, w) and (B, h, w) -> (A, B); 0 where both are empty.
+
+    Bits are counted, 64 cells at a time. As a product of matrices it would wake a thread of NumPy's BLAS on each
+    processor, which then spins for longer than a frame takes, where the network should be computed.
+    """
+    x, y = _bits(a), _bits(b)
+    common = np.bitwise_count(x[:, None] & y).sum(-1, dtype=np.int64)
+    areas = [np.bitwise_count(each).sum(-1, dtype=np.int64) for each in (x, y)]
+    ious: Matrix = common / np.maximum(areas[0][:, None] + areas[1] - common, 1)
     return ious
+
+
+def _bits(masks: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Masks (M, h, w), a bit for each cell, (M, words)."""
+    packed = np.packbits(masks.reshape(len(masks), prod(masks.shape[1:])), axis=1)
+    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
 
 
 ASSOCIATIONS: dict[str, Association] = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.side_by_side import Ratio, Spent, in_turn, summary
+from benchmarks import report
+from benchmarks.side_by_side import Ratio, Spent, Stopwatch, in_turn, summary
 from benchmarks.transformers_mask2former import OURS, THEIRS, Imported, random_weights, stage_times, systems
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.types import decode_mask
@@ -69,3 +71,49 @@ def test_both_mask2formers_answer_the_same_masks() -> None:
         assert a.score == pytest.approx(b.score, abs=1e-4)
         differing = np.count_nonzero(decode_mask(a.mask) != decode_mask(b.mask))
         assert differing <= 1e-3 * image.shape[0] * image.shape[1]
+
+
+class Spinning:
+    def work(self, rounds: int) -> int:
+        return sum(i * i for i in range(rounds))
+
+    def fail(self) -> None:
+        raise ValueError("no")
+
+
+def test_a_stopwatch_counts_what_calls_take_and_changes_nothing_else() -> None:
+    watched, alike, spent = Spinning(), Spinning(), Stopwatch()
+    spent.watch(watched, "work", "some")
+    spent.watch(watched, "fail")
+    assert watched.work(200_000) == alike.work(200_000)
+    once = spent.seconds["some"]
+    assert once > 0
+    watched.work(200_000)
+    assert spent.seconds["some"] > once
+    with pytest.raises(ValueError, match="no"):
+        watched.fail()
+    assert set(spent.seconds) == {"some", "fail"}
+    spent.reset()
+    assert not spent.seconds
+
+
+def test_figures_are_drawn_with_all_their_names(tmp_path: Path) -> None:
+    """As SVG with text as text, in which they can be read."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        report.lines(
+            {"ours": [(1, 2.0), (4, 3.0)]}, tmp_path / "lines.svg", x="cameras", y="ms", doubling=True
+        )
+        report.stacked({"torch": {"encode": 2.0, "decode": 1.0}}, tmp_path / "stacked.svg", x="ms")
+        report.bars({"theirs": 2.5}, tmp_path / "bars.svg", x="frames/s")
+        report.labelled({"small": (1.0, 0.5)}, tmp_path / "labelled.svg", x="ms", y="HOTA")
+    wanted = {
+        "lines": ["ours", "cameras", "ms", ">1<", ">4<"],
+        "stacked": ["torch", "encode", "decode", "ms"],
+        "bars": ["theirs", "2.5", "frames/s"],
+        "labelled": ["small", "ms", "HOTA"],
+    }
+    for name, texts in wanted.items():
+        drawn = (tmp_path / f"{name}.svg").read_text()
+        assert all(text in drawn for text in texts), name
