@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import permutations
 
 import numpy as np
@@ -226,3 +229,24 @@ def test_identities_follow_the_object_through_the_queries(association: str) -> N
 def test_every_association_of_the_config_exists() -> None:
     for name in ASSOCIATIONS:
         assert TrackerConfig(association=name).association == name  # type: ignore[arg-type]
+
+
+COUNTS_OVERLAPS = """
+import time
+import numpy as np
+from syncvis_online.association import mask_ious
+masks = np.random.default_rng(0).random((12, 96, 160)) > 0.5
+began, own = time.process_time(), time.thread_time()
+for _ in range(100):
+    mask_ious(masks, masks)
+print(time.process_time() - began, time.thread_time() - own)
+"""
+
+
+def test_overlaps_leave_no_other_thread_spinning() -> None:
+    """NumPy's BLAS would take another processor from the network, as much as the product takes itself and more."""
+    environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", COUNTS_OVERLAPS]
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.split()
+    whole_s, own_s = map(float, said)
+    assert whole_s < 1.5 * own_s
