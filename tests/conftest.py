@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from stream.log import LogHandler
+
 # A busy machine must not fail a property by being slow, and the same examples are tried in every run.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
@@ -39,9 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def logging_as_before() -> Iterator[None]:
-    """For tests in whose process `main` sets up the logging of a process."""
+    """For tests in whose process `main` sets up the logging of a process: as if none before had done so, whose handler
+    would say first how often it was told the same.
+    """
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [handler for handler in handlers if not isinstance(handler, LogHandler)]
     hook, show = threading.excepthook, warnings.showwarning
     yield
     root.handlers[:], root.level = handlers, level

@@ -18,15 +18,13 @@ from websockets.asyncio.client import connect
 
 from tests.soak.census import Census, take_census
 from tests.soak.day import BRIEF, DAY, ROUNDS_A_DAY, Round, Visits
-from tests.soak.soak import REST_S, WARM_UP, Reading, soak
+from tests.soak.soak import WARM_UP, Reading, soak
 from tests.soak.stage import AS_VIEWER, CONFIG, Stage, staged
 from tests.soak.verdict import GROWTH, HEAD, of_other_cameras, verdict
 
 ROUNDS = int(os.environ.get("SYNCVIS_SOAK_ROUNDS", "0"))
 JSON = os.environ.get("SYNCVIS_SOAK_JSON")
 SHORT: tuple[Round, ...] = (BRIEF, replace(BRIEF, killed=Visits(webrtc=2, pictures=2, tracks=2, events=2)))
-SHORT_REST_S = 3.0
-"""Three windows of each camera; with each some memory comes and goes."""
 GROWTH_SHORT = 0.15
 """From the first round to the second, in which an allocator has not seen everything yet."""
 
@@ -75,7 +73,6 @@ async def test_nothing_of_what_comes_and_goes_in_a_day_stays(
             stage,
             rounds,
             warm_up=warm_up,
-            rest_s=REST_S if ROUNDS else SHORT_REST_S,
             told=lambda so_far: write(rounds[: len(so_far)], so_far),
         )
         last = readings[-1].census

@@ -21,6 +21,8 @@ PATIENCE_S = 300.0
 """Until all guests of a process are served, on a machine that has much else to do."""
 SETTLE_S = 90.0
 """A viewer by WebRTC that has died is known to be gone after about half a minute (consent checks of ICE)."""
+REST_S = 12.0
+"""The server gives free memory back every ten seconds: before that, what is read is what the round needed."""
 LOOK_S = 0.5
 """Between two looks at the memory meanwhile."""
 WHIP_CLIENT = Path(__file__).parents[1] / "support" / "aiortc_whip_client.py"
@@ -193,10 +195,9 @@ async def do_round(stage: Stage, number: int, held: Round) -> None:
     await stage.until_at_rest()
 
 
-async def settled(stage: Stage, before: Census | None, rest_s: float) -> Census:
+async def settled(stage: Stage, before: Census | None) -> Census:
     """What the server holds after a rest, once the counts have become those of `before`, or have had time enough, and
-    the least memory in that rest, at the begin of which the server gives back what is free. `before` None: after nobody
-    is there.
+    the least memory in that rest. `before` None: after nobody is there.
     """
     now: Census
 
@@ -208,8 +209,7 @@ async def settled(stage: Stage, before: Census | None, rest_s: float) -> Census:
 
     with suppress(AssertionError):
         await poll(at_rest, "at rest", SETTLE_S)
-        await stage.give_memory_back()
-        least = await _least_memory(stage, rest_s)
+        least = await _least_memory(stage)
         await poll(at_rest, "at rest", SETTLE_S)
         return replace(
             now, memory_kib={name: min(size, least[name]) for name, size in now.memory_kib.items()}
@@ -217,10 +217,10 @@ async def settled(stage: Stage, before: Census | None, rest_s: float) -> Census:
     return now
 
 
-async def _least_memory(stage: Stage, rest_s: float) -> dict[str, int]:
+async def _least_memory(stage: Stage) -> dict[str, int]:
     """The least of what is there in the course of a rest: with each window of the model some comes and goes."""
     looks = [memory_of(stage.server.pid, readers_of(stage.server.pid))]
-    for _ in range(round(rest_s / LOOK_S)):
+    for _ in range(round(REST_S / LOOK_S)):
         await asyncio.sleep(LOOK_S)
         looks.append(memory_of(stage.server.pid, readers_of(stage.server.pid)))
     return {name: min(look[name] for look in looks) for name in looks[0]}

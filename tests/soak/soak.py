@@ -15,9 +15,6 @@ from tests.soak.stage import Stage
 WARM_UP = 2
 """Rounds after which all that is counted is there: pools of threads, modules that are imported late."""
 
-REST_S = 12.0
-"""More than the ten seconds after which the server gives free memory back each time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -32,18 +29,15 @@ async def soak(
     rounds: Sequence[Round],
     *,
     warm_up: int = WARM_UP,
-    rest_s: float = REST_S,
     told: Callable[[Sequence[Reading]], Any] = lambda readings: None,
 ) -> list[Reading]:
-    """Let a server live through rounds; `told` is called after each, with the readings so far;
-    `rest_s`: for so long memory is read.
-    """
+    """Let a server live through rounds; `told` is called after each, with the readings so far."""
     readings: list[Reading] = []
     began_s = time.monotonic()
     for number, held in enumerate(rounds):
         await do_round(stage, number, held)
         before = readings[warm_up - 1].census if len(readings) >= warm_up else None
-        held_now = await settled(stage, before, rest_s)
+        held_now = await settled(stage, before)
         readings.append(Reading(time.monotonic() - began_s, held_now))
         told(readings)
     return readings

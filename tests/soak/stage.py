@@ -62,7 +62,6 @@ class Stage:
     steady: RtspServer
     shaky: RtspServer
     steady_url: str
-    reloads: int = 0
 
     @property
     def cameras(self) -> list[str]:
@@ -73,16 +72,6 @@ class Stage:
         """Write another config and let the server read it."""
         self.config_file.write_text(yaml.safe_dump(config), encoding="utf-8")
         os.kill(self.server.pid, signal.SIGHUP)
-        self.reloads += 1
-
-    async def give_memory_back(self) -> None:
-        """Let the server read its config once more: then it gives back what is free, before it says that it has."""
-
-        async def has_said() -> bool:
-            return self.server.errors().count("the config was loaded again") == self.reloads
-
-        self.reload(self.config)
-        await poll(has_said, "the config was loaded again")
 
     def models_loaded(self) -> int:
         """How often the server has loaded its model again: it says so."""
