@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 AUDIT := $(VENV)-audit
 CAMERA ?=
 PORT ?= 8080
+# By file, in our own order: the longest first (tests/conftest.py).
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test stress faults failover soak check audit setup setup-dev system-packages format train clean
 
@@ -15,8 +17,9 @@ demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user
 
 test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
 # Two at a time, but for those in a browser: what is on a page depends on the pace of all that is behind it.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25 \
-		tests/syncvis_online tests/stream tests/integration
+# Units and what starts servers in processes of their own: what one leaves in a process, the other does not hear of.
+	$(BIN)/python -m pytest $(TWO) --durations 10 tests/syncvis_online tests/stream
+	$(BIN)/python -m pytest $(TWO) --durations 15 tests/integration
 	$(BIN)/python -m pytest --durations 10 tests/browser
 
 check: setup-dev ## Lint, format, types
