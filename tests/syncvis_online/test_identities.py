@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from syncvis_online.evidence import RULES
 from syncvis_online.identities import NONE, UNUSED, Identities, Sightings, mask_colors
+from tests.syncvis_online.random_sightings import LABELS, random_sightings
 
-CHANNELS, LABELS = 8, 3
+CHANNELS = 8
 RED, BLUE, GREEN = (100.0, 60.0, 40.0) * 2, (80.0, 40.0, -80.0) * 2, (220.0, -80.0, 70.0) * 2
 
 
@@ -77,19 +78,6 @@ def scenes(draw: st.DrawFn) -> tuple[int, int]:
     return draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 6))
 
 
-def random_sightings(rng: np.random.Generator, most: int) -> Sightings:
-    n = int(rng.integers(0, most + 1))
-    corner = rng.uniform(0, 1, (n, 2))
-    return Sightings(
-        boxes=np.concatenate([corner, corner + rng.uniform(0.02, 0.5, (n, 2))], axis=1),
-        colors=rng.normal(0, 60, (n, 6)),
-        looks=rng.normal(size=(n, CHANNELS)),
-        labels=rng.integers(0, LABELS, n),
-        scores=rng.uniform(0.1, 1, n),
-        held=np.full(n, UNUSED, dtype=np.int64),
-    )
-
-
 @settings(deadline=None)
 @given(scenes())
 def test_ids_only_grow_and_no_two_objects_share_one(scene: tuple[int, int]) -> None:
@@ -97,7 +85,7 @@ def test_ids_only_grow_and_no_two_objects_share_one(scene: tuple[int, int]) -> N
     known, newest, given_ids = nobody(8), 0, set()
     for t in range(30):
         before = known.ids.copy()
-        known, ids = tell(known, random_sightings(rng, most), t / 5)
+        known, ids = tell(known, random_sightings(rng, int(rng.integers(0, most + 1)), CHANNELS), t / 5)
         assert len(set(ids)) == len(ids)
         fresh = [i for i in ids if i not in before]
         assert all(i > newest for i in fresh), "who was forgotten never comes back"
@@ -118,7 +106,7 @@ def test_neither_scale_nor_order_nor_the_clock_changes_who_is_who(
     rng = np.random.default_rng(scene[0])
     known = other = nobody()
     for t in range(8):
-        seen = random_sightings(rng, scene[1])
+        seen = random_sightings(rng, int(rng.integers(0, scene[1] + 1)), CHANNELS)
         order = rng.permutation(len(seen.boxes))
         moved = replace(seen.of(order), boxes=seen.boxes[order] * scale)
         rows, same = known.match(seen, t / 10, RULES), other.match(moved, t / 10 + later, RULES)

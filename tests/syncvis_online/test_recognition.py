@@ -26,25 +26,14 @@ from syncvis_online.training.recognition import MORE_ODDS, RecognitionTraining, 
 from syncvis_online.training.recorded import Shot, Shown
 from syncvis_online.training.telling import by_evidence, by_slots, by_truth, worth
 from tests.syncvis_online.models import TINY, pictures, tiny_checkpoint, tiny_model
+from tests.syncvis_online.random_sightings import LABELS, random_sightings
 
-LABELS, LOOKS, VECTORS = 3, 4, TINY.channels + 2 * TINY.mask_channels
+LOOKS, VECTORS = 4, TINY.channels + 2 * TINY.mask_channels
 
 
 def random_recognizer(seed: int = 0) -> Recognizer:
     torch.manual_seed(seed)
     return Recognizer(VECTORS).eval()
-
-
-def random_sightings(rng: np.random.Generator, n: int) -> Sightings:
-    corner = rng.uniform(0, 1, (n, 2))
-    return Sightings(
-        boxes=np.concatenate([corner, corner + rng.uniform(0.02, 0.5, (n, 2))], axis=1),
-        colors=rng.normal(0, 60, (n, 6)),
-        looks=rng.normal(size=(n, LOOKS)),
-        labels=rng.integers(0, LABELS, n),
-        scores=rng.uniform(0.1, 1, n),
-        held=np.full(n, UNUSED, dtype=np.int64),
-    )
 
 
 def known_after(frames: list[Sightings], scale: float = 1.0, later: float = 0.0) -> Identities:
@@ -69,8 +58,8 @@ def test_cues_do_not_depend_on_scale_order_or_the_clock(
     seed: int, people: int, n: int, scale: float, later: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    before = [random_sightings(rng, people) for _ in range(3)]
-    seen = random_sightings(rng, n)
+    before = [random_sightings(rng, people, LOOKS) for _ in range(3)]
+    seen = random_sightings(rng, n, LOOKS)
     known, rows = known_after(before), np.arange(people)
     cues = pair_cues(known, rows, seen, 0.9)
     assert cues.shape == (people, n, len(CUES))
@@ -84,7 +73,7 @@ def test_cues_do_not_depend_on_scale_order_or_the_clock(
 
 def test_the_best_other_is_another() -> None:
     rng = np.random.default_rng(3)
-    known, seen = known_after([random_sightings(rng, 3)]), random_sightings(rng, 4)
+    known, seen = known_after([random_sightings(rng, 3, LOOKS)]), random_sightings(rng, 4, LOOKS)
     cues = pair_cues(known, np.arange(3), seen, 0.5)
     distance = cues[..., CUES.index("distance")]
     for i in range(3):
