@@ -8,7 +8,7 @@ trained is known in training/recognition.py. On the processor, in float32, whate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -32,14 +32,7 @@ CUES = (
     *("distance_to_rival", "distance_to_other", "looks_to_rival", "looks_to_other"),
 )
 """What a pair network reads, in this order: see `pair_cues`."""
-FOLLOWING = Following(
-    velocity_s=RULES.following.velocity_s,
-    colors_s=RULES.following.colors_s,
-    looks_s=0.5,
-    sizes_s=RULES.following.sizes_s,
-    first_velocity=RULES.following.first_velocity,
-    heights_per_s=RULES.following.heights_per_s,
-)
+FOLLOWING = replace(RULES.following, looks_s=0.5)
 PREDICT_S = 2.0
 """Who is unseen goes on as before for so long."""
 

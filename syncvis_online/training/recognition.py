@@ -9,6 +9,7 @@ learned from those (DAgger, Ross et al., 2011), so that it knows the mistakes th
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,7 +89,9 @@ class Recorded:
         self._model, self._folder, self._keep_s = model, folder, keep_s
         checkpoint = load_model(str(model))
         weights = b"".join(x.numpy().tobytes() for x in checkpoint.model.state_dict().values())
-        self._digest = hashlib.sha256(weights).hexdigest()[:12]
+        # What the slots show is theirs, for however long an identity is waited for.
+        settings = {**checkpoint.tracker.to_mapping(), "reidentify_s": None}
+        self._digest = hashlib.sha256(weights + json.dumps(settings).encode()).hexdigest()[:12]
 
     def shots(self, spec: str) -> list[Shot]:
         """Every video that a spec names. Raises ConfigError and DataError."""
