@@ -223,7 +223,7 @@ def ws(server: Running, path: str) -> str:
 
 async def test_who_reads_all_cameras_gets_those_that_come_later() -> None:
     async with running(config_of("door")) as server, connect(ws(server, "/api/tracks")) as everything:
-        for _ in range(2):
+        for _ in range(3):
             await server.add("later")
             while decode(await everything.recv()).camera != "later":
                 pass

@@ -71,16 +71,15 @@ def config(folder: Path, cache: Path, world: dict[str, object] | None = None, **
     return str(path)
 
 
-def test_eight_steps_equal_five_and_a_resumed_three(tmp_path: Path, cache: Path) -> None:
-    """One stops in each stage, and between them."""
-    path = config(tmp_path, cache, steps=8)
+def test_twenty_steps_equal_ten_and_a_resumed_ten(tmp_path: Path, cache: Path) -> None:
+    path = config(tmp_path, cache, steps=20)
     whole = train_from_config(path, output=tmp_path / "whole", progress=False)
-    for _ in range(5):  # no minutes at all: each call makes one step
+    for _ in range(10):  # no minutes at all: each call makes one step
         train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
-    assert load_model(str(tmp_path / "parts" / "model.safetensors")).provenance["step"] == 5
+    assert load_model(str(tmp_path / "parts" / "model.safetensors")).provenance["step"] == 10
     parts = train_from_config(path, output=tmp_path / "parts", progress=False)
     a, b = load_model(str(whole)), load_model(str(parts))
-    assert a.provenance["step"] == b.provenance["step"] == 8
+    assert a.provenance["step"] == b.provenance["step"] == 20
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
 
@@ -166,7 +165,8 @@ def test_two_processes_that_stop_and_resume_equal_two_that_do_not(
     tmp_path: Path, cache: Path, of_two_processes: Path
 ) -> None:
     path = config(tmp_path, cache, processes=2, steps=4)
-    train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)  # one step
+    for _ in range(2):  # each call makes one step, then the rest
+        train_from_config(path, output=tmp_path / "parts", minutes=0.0, progress=False)
     parts = train_from_config(path, output=tmp_path / "parts", progress=False)
     a, b = load_model(str(of_two_processes)), load_model(str(parts))
     assert a.provenance["step"] == b.provenance["step"] == 4
