@@ -1,6 +1,6 @@
 """Do all faults to a cluster of a head and two nodes on loopback, one after the other, and print what each costs.
 
-    python -m tests.cluster [--cameras 4] [--model NAME] [--json FILE]
+    python -m tests.cluster [--cameras 4] [--model NAME] [--trials NAME ...] [--json FILE]
 
 RTSP cameras of GStreamer, a clip of the synthetic world at 5 pictures a second; a gateway, two workers, a Redis, and
 somebody who looks at a camera in Chromium. As root, the network to a node is cut too, in a cluster of its own.
@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ from tests.support.rtsp_server import RtspServer
 
 FPS = 5
 LOOP_FRAMES = 150
+NETWORK = "network"
+TRIALS = ("nothing", "gateway", "cameras", "controller", "worker", "stopped", "node", "head", NETWORK)
 HEAD = ("fault", "cameras", "without results, s", "a viewer, s", "ids seen again", "twice or out of order")
 
 
@@ -44,10 +46,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__.partition("\n")[0])
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--model", default="default")
+    parser.add_argument(
+        "--trials", nargs="+", choices=TRIALS, default=TRIALS, metavar="NAME", help="of %(default)s"
+    )
     parser.add_argument("--json", type=Path, help="write the rows there too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, RtspServer(Path(folder)) as server:
-        rows = asyncio.run(measured(Path(folder), server, arguments.cameras, arguments.model))
+        rows = asyncio.run(measured(Path(folder), server, arguments))
     print(tabulate([cells(row) for row in rows], HEAD, tablefmt="github"))
     if arguments.json is not None:
         machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
@@ -56,10 +61,25 @@ def main() -> int:
     return int(any(row.wrong for row in rows))
 
 
-async def measured(folder: Path, server: RtspServer, cameras: int, model: str) -> list[Row]:
-    """All rows."""
-    names = [f"cam{i}" for i in range(cameras)]
-    config = write_config(folder, dict(zip(names, serve_clip(server, cameras), strict=True)), model=model)
+async def measured(folder: Path, server: RtspServer, arguments: argparse.Namespace) -> list[Row]:
+    """The rows of the trials that were asked for."""
+    rows: list[Row] = []
+    if set(arguments.trials) - {NETWORK}:
+        await in_one_network(folder, server, arguments, rows)
+    if NETWORK in arguments.trials and available():
+        row, silence = await cut_network(partial(write_config, model=arguments.model), folder)
+        rows.append(row)
+        print(*cells(row), silence, sep=" | ", flush=True)
+    return rows
+
+
+async def in_one_network(
+    folder: Path, server: RtspServer, arguments: argparse.Namespace, rows: list[Row]
+) -> None:
+    """All but the cut network, one after the other in one cluster."""
+    names = [f"cam{i}" for i in range(arguments.cameras)]
+    urls = dict(zip(names, serve_clip(server, arguments.cameras), strict=True))
+    config = write_config(folder, urls, model=arguments.model)
     with (
         RedisServer(folder) as redis,
         RayCluster(nodes=2, redis=redis) as cluster,
@@ -68,21 +88,20 @@ async def measured(folder: Path, server: RtspServer, cameras: int, model: str) -
     ):
         async with watching(gateway.address) as watch, looking(gateway.address, names[0]) as viewer:
             trials = Trials(cluster, gateway.address, watch, frozenset(names), viewer)
-            rows = []
-            for trial in (
-                *(trials.nothing, lambda: trials.kill_gateway(other.pid), trials.add_ten),
-                trials.kill_controller,
-                *(trials.kill_worker, trials.stop_worker, trials.kill_node),
-                trials.kill_head,
-            ):
+            todo: dict[str, Callable[[], Awaitable[Row]]] = {
+                "nothing": trials.nothing,
+                "gateway": lambda: trials.kill_gateway(other.pid),
+                "cameras": trials.add_ten,
+                "controller": trials.kill_controller,
+                "worker": trials.kill_worker,
+                "stopped": trials.stop_worker,
+                "node": trials.kill_node,
+                "head": trials.kill_head,
+            }
+            for name in (each for each in TRIALS if each in todo and each in arguments.trials):
                 await trials.until_well(workers=len(cluster.nodes))
-                rows.append(await trial())
+                rows.append(await todo[name]())
                 print(*cells(rows[-1]), sep=" | ", flush=True)
-    if available():
-        row, silence = await cut_network(partial(write_config, model=model), folder)
-        rows.append(row)
-        print(*cells(row), silence, sep=" | ", flush=True)
-    return rows
 
 
 def write_config(folder: Path, urls: dict[str, str], *, model: str) -> Path:

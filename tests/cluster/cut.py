@@ -55,6 +55,7 @@ async def cut_network(
             trials = Trials(cluster, gateway.address, watch, frozenset(urls))
             state = await trials.until_well(workers=2)
             worker = next(each for each in state["workers"] if host.address in each["address"])
+            await trials.until_has_cameras(worker["worker"])  # who comes later takes load after a while
             silences: list[Silence] = []
 
             async def while_cut() -> None:

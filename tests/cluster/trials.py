@@ -73,6 +73,15 @@ class Trials:
             )
         return await self.state()
 
+    async def until_has_cameras(self, worker: str) -> None:
+        """Wait until a worker has cameras, and all send results."""
+        async with asyncio.timeout(WELL_WITHIN_S):
+            while not any(  # noqa: ASYNC110  # polled, as from outside
+                owner and owner["worker"] == worker for owner in (await self.state())["cameras"].values()
+            ):
+                await asyncio.sleep(0.1)
+        await self.until_well(len((await self.state())["workers"]))
+
     async def failover(
         self, name: str, worker: dict[str, Any], fault: Callable[[], Awaitable[None] | None]
     ) -> Row:

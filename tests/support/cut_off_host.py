@@ -1,7 +1,7 @@
 """Another machine on this one: a network namespace of Linux, joined by a bridge whose cable can be pulled.
 
-Owns the namespace and the bridge. Needs root and `ip` (iproute2); `available()` says whether they are there. What runs
-inside goes on while it is cut off, and notices nothing but that nobody answers.
+Owns the namespace, at the end also what still runs in it, and the bridge. Needs root and `ip` (iproute2); `available()`
+says whether they are there. What runs inside goes on while it is cut off, and notices nothing but that nobody answers.
 
     with CutOffHost() as host:
         subprocess.Popen(host.command("python", "-m", "..."))  # at host.address; it reaches host.other
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -67,6 +69,12 @@ class CutOffHost:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        inside = subprocess.run(
+            ["ip", "netns", "pids", self._name], capture_output=True, text=True, check=False
+        )
+        for pid in map(int, inside.stdout.split()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for command in (
             ("link", "del", self._cable),
             ("netns", "del", self._name),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -105,7 +106,9 @@ class RayCluster:
             f"--object-store-memory={MEMORY_BYTES}",
         ]
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(host.command(*ray, *room), start_new_session=True, **quiet)
+        # With the other tests' "0", which keeps a cluster on loopback, Ray refuses to join one.
+        environment = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+        return subprocess.Popen(host.command(*ray, *room), start_new_session=True, env=environment, **quiet)
 
     def _head_options(self) -> dict[str, Any]:
         password = {} if self._redis is None else {"redis_password": PASSWORD}
@@ -127,9 +130,11 @@ class RayCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._far is not None:
-            self._far.terminate()  # Ray ends what it started
-            self._far.wait(30)
+        if (
+            self._far is not None
+        ):  # `ray start --block` waits for a head that is gone: all of its session is ended
+            os.killpg(self._far.pid, signal.SIGKILL)
+            self._far.wait()
         self._cluster.shutdown()
         if self._head is not None:
             self._head.communicate()
