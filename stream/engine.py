@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from threading import Event
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from stream.identities import IdLedger
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
@@ -70,6 +70,31 @@ class BatchEngine(Engine, Protocol):
         ...
 
 
+E = TypeVar("E")
+
+
+@runtime_checkable
+class StagedEngine(BatchEngine, Protocol[E]):
+    """An engine whose work has two halves, which may go on at the same time, each on a thread of its own: while one
+    camera's window is answered, the next one is encoded. Both in one order of windows.
+    """
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether it is of use that they go on at the same time."""
+        ...
+
+    def encode_together(self, windows: Sequence[Window]) -> Sequence[E]:
+        """The first half, of windows of different cameras: what depends on pictures alone. Raises, and no camera has
+        changed.
+        """
+        ...
+
+    def answer_together(self, encoded: Sequence[E]) -> Sequence[EngineAnswer]:
+        """The second half: answers, as `process` would give each. Raises, and no camera has changed."""
+        ...
+
+
 @runtime_checkable
 class NamedEngine(Engine, Protocol):
     """An engine that says what it computes, and with what."""
@@ -106,14 +131,21 @@ RESUMED_WITHIN_S = 10.0
 
 @dataclass
 class _Camera:
-    """What is kept between the windows of one camera: at most Ts frames' features, and the tracker's state.
-
-    `resumed`: the state is a snapshot's, and no window was answered since.
-    """
+    """The tracker's state of a camera. `resumed`: it is a snapshot's, and no window was answered since."""
 
     state: TrackerState
-    features: dict[int, FrameFeatures] = field(default_factory=dict)
     resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A window with the features of its frames, oldest first. `stages_s`: where the time went, that of all windows
+    which were encoded together.
+    """
+
+    window: Window
+    features: tuple[FrameFeatures, ...]
+    stages_s: Mapping[str, float]
 
 
 class TrackerEngine:
@@ -125,12 +157,21 @@ class TrackerEngine:
     """
 
     def __init__(
-        self, tracker: OnlineTracker, ledger: IdLedger | None = None, *, most_windows: int | None = None
+        self,
+        tracker: OnlineTracker,
+        ledger: IdLedger | None = None,
+        *,
+        most_windows: int | None = None,
     ) -> None:
         self._tracker = tracker
         self._ledger = ledger or IdLedger()
         self._cameras: dict[str, _Camera] = {}
-        self.most_windows = most_windows or (16 if tracker.device.type == "cuda" else 1)
+        self._features: dict[str, tuple[tuple[Frame, FrameFeatures], ...]] = {}
+        """Of the newest window's frames, at most Ts."""
+        on_gpu = tracker.device.type == "cuda"
+        self.most_windows = most_windows or (16 if on_gpu else 1)
+        self.overlaps = on_gpu
+        """On a processor both halves want the same cores: more frames are answered, but each of them later."""
 
     @property
     def file(self) -> str:
@@ -168,25 +209,51 @@ class TrackerEngine:
 
     def process_together(self, windows: Sequence[Window]) -> list[EngineAnswer]:
         """Answer windows, each of another camera. Raises, and no camera has changed."""
+        return self.answer_together(self.encode_together(windows))
+
+    def encode_together(self, windows: Sequence[Window]) -> list[Encoded]:
+        """Encode the frames that no window before held, pictures of one size together."""
+        began = time.perf_counter()
+        features = [self._known(window) for window in windows]
+        by_size: dict[tuple[int, ...], list[tuple[int, int, Tensor]]] = {}
+        for i, window in enumerate(windows):
+            for t, frame in enumerate(window.frames):
+                if features[i][t] is None:
+                    prepared = self._tracker.prepare(frame.image)
+                    by_size.setdefault(tuple(prepared.shape), []).append((i, t, prepared))
+        ready = time.perf_counter()
+        for new in by_size.values():
+            encoded = self._tracker.encode_together([picture for _, _, picture in new], self.most_windows)
+            for (i, t, _), of_frame in zip(new, encoded, strict=True):
+                features[i][t] = of_frame
+        stages = {"preprocess": ready - began, "encode": time.perf_counter() - ready}
+        whole = [tuple(x for x in each if x is not None) for each in features]
+        for window, of_window in zip(windows, whole, strict=True):
+            self._features[window.camera] = tuple(zip(window.frames, of_window, strict=True))
+        return [Encoded(window, of_window, stages) for window, of_window in zip(windows, whole, strict=True)]
+
+    def answer_together(self, encoded: Sequence[Encoded]) -> list[EngineAnswer]:
+        """Answer windows, each of another camera, from their features."""
         from syncvis_online.online import WindowRequest
 
-        cameras = [self._cameras.get(w.camera) or self._begin(w.camera) for w in windows]
-        features, stages = self._encoded(windows, cameras)
+        cameras = [self._cameras.get(e.window.camera) or self._begin(e.window.camera) for e in encoded]
         requests = []
-        for window, camera, kept in zip(windows, cameras, features, strict=True):
+        for of_window, camera in zip(encoded, cameras, strict=True):
+            window = of_window.window
             times = [frame.captured_at_s for frame in window.frames]
             height, width, _ = window.frames[-1].image.shape
             state = self._continued(window, camera)
-            requests.append(WindowRequest(list(kept.values()), times, window.answers, state, (height, width)))
+            requests.append(WindowRequest(of_window.features, times, window.answers, state, (height, width)))
         answers = self._tracker.answer_together(requests)
         told = []
-        for window, camera, kept, answer in zip(windows, cameras, features, answers, strict=True):
+        for of_window, camera, answer in zip(encoded, cameras, answers, strict=True):
+            window = of_window.window
             out_of_slots = answer.state.out_of_slots - camera.state.out_of_slots
-            camera.state, camera.features, camera.resumed = answer.state, kept, False
+            camera.state, camera.resumed = answer.state, False
             self._cameras[window.camera] = camera
             self._ledger.given(window.camera, answer.state.next_id)
             frames = _tracked_frames(window, answer.tracks)
-            told.append(EngineAnswer(frames, {**stages, **answer.stages_s}, out_of_slots))
+            told.append(EngineAnswer(frames, {**of_window.stages_s, **answer.stages_s}, out_of_slots))
         return told
 
     def _continued(self, window: Window, camera: _Camera) -> TrackerState:
@@ -205,34 +272,17 @@ class TrackerEngine:
         """A camera of which nothing is known but the ids that it was given before."""
         return _Camera(replace(self._tracker.initial_state(), next_id=self._ledger.first(name)))
 
-    def _encoded(
-        self, windows: Sequence[Window], cameras: Sequence[_Camera]
-    ) -> tuple[list[dict[int, FrameFeatures]], dict[str, float]]:
-        """The features of each window's frames by number, oldest first; encodes those that no earlier window held,
-        pictures of one size together. And how long that took.
+    def _known(self, window: Window) -> list[FrameFeatures | None]:
+        """Features of a window's frames that the camera's window before held. Frames are told by what they are, not by
+        their number: a camera that was removed and added again counts from 0.
         """
-        began = time.perf_counter()
-        known = [
-            {f.seq: camera.features.get(f.seq) for f in window.frames}
-            for window, camera in zip(windows, cameras, strict=True)
-        ]
-        by_size: dict[tuple[int, ...], list[tuple[int, int, Tensor]]] = {}
-        for i, window in enumerate(windows):
-            for frame in window.frames:
-                if known[i][frame.seq] is None:
-                    prepared = self._tracker.prepare(frame.image)
-                    by_size.setdefault(tuple(prepared.shape), []).append((i, frame.seq, prepared))
-        ready = time.perf_counter()
-        for new in by_size.values():
-            encoded = self._tracker.encode_together([picture for _, _, picture in new], self.most_windows)
-            for (i, seq, _), of_frame in zip(new, encoded, strict=True):
-                known[i][seq] = of_frame
-        stages = {"preprocess": ready - began, "encode": time.perf_counter() - ready}
-        return [{seq: x for seq, x in each.items() if x is not None} for each in known], stages
+        kept = self._features.get(window.camera, ())
+        return [next((x for known, x in kept if known is frame), None) for frame in window.frames]
 
     def forget(self, camera: str) -> None:
         """Drop all state of a camera that was removed, but for which ids it has given."""
         self._cameras.pop(camera, None)
+        self._features.pop(camera, None)
 
     def snapshot(self, camera: str) -> bytes | None:
         """See `ResumableEngine`: the tracker's state, without its pictures' features, in safetensors' format."""

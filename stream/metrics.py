@@ -14,11 +14,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
 STAGES = (
-    *("receive", "queue", "schedule", "preprocess", "encode", "decode", "track", "masks", "blur", "publish"),
-    *("overlay", "video"),
+    *("receive", "queue", "schedule"),
+    *("preprocess", "encode", "handover", "decode", "track", "masks"),
+    *("blur", "publish", "overlay", "video"),
 )
-"""Where a frame's time goes: capture to the reader (live only), the wait in the ring, the wait for the
-engine's thread, the engine's own stages, and handing out; while somebody watches, drawing and video encoding."""
+"""Where a frame's time goes: capture to the reader (live only), the wait in the ring, the wait for the engine's thread;
+the engine's own stages (`handover`: where the second half of its work has a thread of its own, the wait for that); and
+handing out; while somebody watches, drawing and video encoding."""
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
 """5 ms to 5 s with an edge on the objective: 100 ms from capture to publication."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from stream.metrics import Pace
 from stream.picture_watch import PictureWatch
 from stream.ring import RingBuffer
 from stream.scene import Scene
-from stream.scheduler import EngineFailure, Scheduler, Served
+from stream.scheduler import Cut, EngineFailure, Scheduler, Served
 from stream.sources.packets import PacketTap
 from stream.statistics import CameraStatistics, CameraStatus
 from stream.tenure import Tenure
@@ -34,6 +35,9 @@ ENGINE_ERROR = "engine_error"
 
 NOT_OURS = "not_ours"
 """Cause of a drop: by now another worker of the cluster may publish the camera."""
+
+TURNS = 2
+"""A camera has at once: one that is answered and handed out, and one that is encoded or waited for."""
 
 Sink = Callable[[TrackedFrame], Awaitable[None]]
 
@@ -128,7 +132,10 @@ class CameraPipeline:
         )
         self._received_stretch = self._cut_stretch = 0
         self._in_work: dict[int, _Received] = {}
-        self._pace: Pace = "normal"
+        self._turns: asyncio.Queue[asyncio.Future[Served] | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(TURNS)
+        self._paces: deque[Pace] = deque()
+        """Of the turns in work."""
         self._reader: asyncio.Task[None] | None = None
         self._stopping = False
         self._error: SyncVISError | None = None
@@ -145,7 +152,8 @@ class CameraPipeline:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._reader = tasks.create_task(self._read(), name=f"{self.name} reader")
-                tasks.create_task(self._track(), name=f"{self.name} tracker")
+                tasks.create_task(self._ask(), name=f"{self.name} turns")
+                tasks.create_task(self._hand_out(), name=f"{self.name} tracker")
                 await self._until_read(self._reader)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # one task failed, the other was cancelled for it
@@ -195,13 +203,24 @@ class CameraPipeline:
         await self._ring.put(_Received(wanted, now, time.monotonic(), self._received_stretch))
         self.statistics.ring_fill(self._ring.fill_ratio)
 
-    async def _track(self) -> None:
+    async def _ask(self) -> None:
+        """Ask for turns, the next one while the last is in work, and no more."""
         while await self._ring.wait(self._stride - self._windows.unanswered):
-            served = await self._scheduler.serve(self.name, self._cut, self.priority)
+            await self._begin(self._cut)
+        if self._windows.unanswered:
+            await self._begin(self._tail)
+        self._turns.put_nowait(None)
+
+    async def _begin(self, cut: Cut) -> None:
+        await self._room.acquire()
+        self._turns.put_nowait(await self._scheduler.begin(self.name, cut, self.priority))
+
+    async def _hand_out(self) -> None:
+        while (turn := await self._turns.get()) is not None:
+            served = await turn
             self.statistics.ring_fill(self._ring.fill_ratio)
             await self._take_over(served)
-        if self._windows.unanswered:
-            await self._take_over(await self._scheduler.serve(self.name, self._tail, self.priority))
+            self._room.release()
 
     def _cut(self) -> Sequence[Window]:
         """The windows of the frames that wait; on the engine's thread, while this camera has its turn.
@@ -215,10 +234,11 @@ class CameraPipeline:
             self._in_work[received.frame.seq] = received
         windows = self._windows.extend(self._flagged(received) for received in taken)
         widened = any(window.answers > self._stride for window in windows)
-        self._pace = "skipping" if behind else "widened" if widened else "normal"
+        self._paces.append("skipping" if behind else "widened" if widened else "normal")
         return windows
 
     def _tail(self) -> Sequence[Window]:
+        self._paces.append("normal")
         window = self._windows.flush()
         return () if window is None else (window,)
 
@@ -233,7 +253,7 @@ class CameraPipeline:
 
     async def _take_over(self, served: Served) -> None:
         """Hand out what a turn came to."""
-        self.statistics.turn(self._pace, len(served.outcomes), served.busy_s)
+        self.statistics.turn(self._paces.popleft(), len(served.outcomes), served.busy_s)
         self.statistics.stage("schedule", served.began_at_s - served.asked_at_s)
         for window, outcome in served.outcomes:
             if isinstance(outcome, EngineFailure):

@@ -1,10 +1,11 @@
-"""The windows of all cameras onto the one thread that runs the engine: one after another, or several at once.
+"""The windows of all cameras onto the engine: one after another, or several at once.
 
-Owns that thread. A camera asks for its turn, and only when that comes, on the thread itself, are its windows cut: of
-the newest frames there are by then, so that waiting for other cameras makes no answer older. Whose turn it is,
+Owns the engine's threads. A camera asks for its turn, and only when that comes, on the engine's thread, are its windows
+cut: of the newest frames there are by then, so that waiting for other cameras makes no answer older. Whose turn it is,
 `stream.turns` says. An engine that answers several cameras at once is given as many as ask by then: none waits for a
-batch to fill, as those that come while it works are the next one. An error in the engine is logged, and ends neither
-the camera nor its siblings. Does not know what the engine does, nor what becomes of its answers.
+batch to fill, as those that come while it works are the next one. One whose work has two halves that can overlap
+(`StagedEngine`) does the second on another thread, while the first of the next turn is done; no more than one turn is
+between them, or its frames would grow old there. What a turn comes to, errors in the engine with it, is `turn_work`'s.
 """
 
 from __future__ import annotations
@@ -15,103 +16,82 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from typing import TypeVar
 
-from stream.engine import BatchEngine, Engine, ResumableEngine
+from stream.engine import BatchEngine, Engine, ResumableEngine, StagedEngine
 from stream.errors import ConfigError, DataError, SyncVISError
+from stream.turn_work import CLOSED, Cut, EngineFailure, FailureLog, Outcome, Served, Turn, TurnWork, one_line
 from stream.turns import Asked, Turns
-from stream.types import EngineAnswer, Window
+
+__all__ = ["CLOSED", "Cut", "EngineFailure", "Outcome", "Scheduler", "Served"]
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CLOSED = "the engine is closed"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFailure:
-    """The engine raised on a window; `message` is one line."""
-
-    message: str
-
-
-Outcome = EngineAnswer | EngineFailure
-Cut = Callable[[], Sequence[Window]]
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What a turn came to: each window with its outcome. It was asked for at `asked_at_s`, began at `began_at_s` and
-    kept the engine busy for `busy_s` seconds, its share where others were served with it; times are monotonic.
-    """
-
-    outcomes: tuple[tuple[Window, Outcome], ...]
-    asked_at_s: float
-    began_at_s: float
-    busy_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    camera: str
-    cut: Cut
-    done: asyncio.Future[Served]
-    loop: asyncio.AbstractEventLoop
-    asked: Asked
-    context: Context = field(default_factory=copy_context)
-    """Of who asked: what is logged is about its camera."""
-
 
 class Scheduler:
-    """Runs `engine.process` for all cameras on one thread. Use `start()`, then `close()`, on one event
-    loop.
+    """Lets the engine answer all cameras. Use `start()`, then `close()`, on one event loop.
+
+    `overlap`: do both halves of a `StagedEngine` at the same time also where it does not ask for that: more windows a
+    second, each of them answered later.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, overlap: bool = False) -> None:
         self.engine = engine
-        self._most = _most_windows(engine)
-        self._asking: dict[str, _Turn] = {}
+        self._overlap = overlap
+        self._most, self._overlaps = _most_windows(engine), self._overlapping(engine)
+        self._asking: dict[str, Turn] = {}
+        self._between: TurnWork | None = None
+        """Encoded, and to be answered by the second thread."""
+        self._answering = False
+        self._busy_until_s = 0.0
         self._errands: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
         self._turns = Turns()
         self._changed = threading.Condition()
-        self._failures = 0
-        self._thread: threading.Thread | None = None
+        self._failures = FailureLog()
+        self._threads: list[threading.Thread] = []
         self._ended = asyncio.Event()
-        self._closing = False
+        self._closing = self._over = False
 
     def start(self) -> None:
-        """Start the worker thread."""
+        """Start the engine's threads."""
         loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, args=(loop,), name="engine", daemon=True)
-        self._thread.start()
+        for name, work in (("engine", self._work), ("engine answers", self._answer_all)):
+            self._threads.append(threading.Thread(target=work, args=(loop,), name=name, daemon=True))
+            self._threads[-1].start()
 
-    async def serve(self, camera: str, cut: Cut, priority: int = 0) -> Served:
-        """Wait for the camera's turn and for the engine's answers to what `cut` gives when it comes, on the engine's
-        thread. Raises RuntimeError when this camera is waiting for its turn already, and what `cut` raises.
+    async def begin(self, camera: str, cut: Cut, priority: int = 0) -> asyncio.Future[Served]:
+        """Wait for the camera's turn, when its windows are what `cut` gives on the engine's thread; from then on it may
+        ask for the next one. Returns what will be the engine's answers, which raises what `cut` raised. Raises
+        RuntimeError when this camera is waiting for its turn already.
         """
         loop = asyncio.get_running_loop()
-        turn = _Turn(camera, cut, loop.create_future(), loop, Asked(priority, time.monotonic()))
+        asked = Asked(priority, time.monotonic())
+        turn = Turn(camera, cut, loop.create_future(), loop.create_future(), loop, asked)
         with self._changed:
             if camera in self._asking:
                 raise RuntimeError(f"camera {camera}: waits for its turn already")
-            closed = self._closing or self._thread is None
+            closed = self._closing or not self._threads
             if not closed:
                 self._asking[camera] = turn
-                self._changed.notify()
+                self._changed.notify_all()
         if closed:
-            (served,) = self._served([turn])
-            if isinstance(served, Exception):
-                raise served
-            return served
+            self._refuse(turn)
         try:
-            return await turn.done
+            await turn.begun
+        except asyncio.CancelledError:
+            turn.done.cancel()
+            raise
         finally:
             with self._changed:
                 if self._asking.get(camera) is turn:
                     del self._asking[camera]
+        return turn.done
+
+    async def serve(self, camera: str, cut: Cut, priority: int = 0) -> Served:
+        """Wait for the camera's turn, and for its end: see `begin`."""
+        return await (await self.begin(camera, cut, priority))
 
     async def forget(self, camera: str) -> None:
         """Drop the engine's state of a camera that asks no more."""
@@ -131,7 +111,7 @@ class Scheduler:
                 if isinstance(self.engine, ResumableEngine):
                     taken.append(self.engine.snapshot(camera))
             except Exception as error:  # whatever the model's library raises: the thread must outlive it
-                _log.error("no snapshot (camera %s): %s", camera, _one_line(error))
+                _log.error("no snapshot (camera %s): %s", camera, one_line(error))
 
         await self._between_turns(take)
         return taken[0] if taken else None
@@ -150,7 +130,7 @@ class Scheduler:
             except SyncVISError as error:
                 failed.append(error)
             except Exception as error:  # as above
-                failed.append(DataError(f"tracker state: {_one_line(error)}"))
+                failed.append(DataError(f"tracker state: {one_line(error)}"))
 
         await self._between_turns(restore)
         if failed:
@@ -160,52 +140,59 @@ class Scheduler:
         """Let another engine answer from the next turn on; it knows nothing of the cameras yet."""
 
         def replace() -> None:
-            self.engine, self._most = engine, _most_windows(engine)
+            self.engine = engine
+            self._most, self._overlaps = _most_windows(engine), self._overlapping(engine)
 
         await self._between_turns(replace)
 
     async def _between_turns(self, errand: Callable[[], None]) -> None:
-        """Have something done on the engine's thread before the next turn; it is not to raise. Nothing, once closed."""
+        """Have something done on the engine's thread before the next turn, when none is in work; it is not to raise.
+        Nothing, once closed.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._changed:
-            if self._closing or self._thread is None:
+            if self._closing or not self._threads:
                 return
             self._errands.append((errand, done))
-            self._changed.notify()
+            self._changed.notify_all()
         await done
 
     async def close(self, timeout_s: float = 2.0) -> None:
-        """Finish the turn in work, refuse the rest, end the thread. Idempotent.
+        """Finish the turns in work, refuse the rest, end the threads. Idempotent.
 
-        A thread that is not back after `timeout_s` seconds is left behind (it ends with the process) and
+        Threads that are not back after `timeout_s` seconds are left behind (they end with the process) and
         logged.
         """
-        if self._thread is None or self._closing:
+        if not self._threads or self._closing:
             return
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._ended.wait()
         except TimeoutError:
             _log.error("the engine did not end within %.1f s", timeout_s)
             return
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The first thread: turns and errands, one after the other."""
         while not self._step(loop):
             pass
         for camera in tuple(self._asking):
             turn = self._asking.pop(camera, None)
             if turn is not None:
-                self._answer([turn])
-        loop.call_soon_threadsafe(self._ended.set)
+                self._refuse(turn)
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Wait for something to do and do it; whether that was the last. Errands come first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._errands or self._asking)
+            self._changed.wait_for(self._can_go_on)
             last = self._closing
             errands = list(self._errands)
             self._errands.clear()
@@ -214,88 +201,75 @@ class Scheduler:
             errand()
             loop.call_soon_threadsafe(_resolve, done, None)
         if turns:
-            self._answer(turns)
+            self._take(turns)
         return last
 
-    def _next_turns(self) -> list[_Turn]:
+    def _can_go_on(self) -> bool:
+        """Whether there is something to do. Errands, and the end, wait until no turn is in work."""
+        if self._closing or self._errands:
+            return self._between is None and not self._answering
+        return bool(self._asking) and self._between is None
+
+    def _next_turns(self) -> list[Turn]:
         """Whose turn it is; as many as the engine takes at once."""
         now_s = time.monotonic()
-        turns: list[_Turn] = []
+        turns: list[Turn] = []
         while self._asking and len(turns) < self._most:
             asking = {camera: waiting.asked for camera, waiting in self._asking.items()}
             turns.append(self._asking.pop(self._turns.next(asking, now_s)))
         return turns
 
-    def _answer(self, turns: Sequence[_Turn]) -> None:
-        for turn, served in zip(turns, self._served(turns), strict=True):
-            if isinstance(served, Exception):
-                turn.loop.call_soon_threadsafe(_fail, turn.done, served)
-            else:
-                turn.loop.call_soon_threadsafe(_resolve, turn.done, served)
+    def _take(self, turns: Sequence[Turn]) -> None:
+        """Do the first half of some turns, and the second here or on the other thread."""
+        work = TurnWork(turns, self.engine, self._failures, overlaps=self._overlaps)
+        work.encode()
+        for turn in turns:
+            turn.loop.call_soon_threadsafe(_resolve, turn.begun, None)
+        if not self._overlaps:
+            self._finish(work)
+            return
+        with self._changed:
+            self._between = work
+            self._changed.notify_all()
 
-    def _served(self, turns: Sequence[_Turn]) -> list[Served | Exception]:
-        """What turns come to that are taken together; on the engine's thread, or anywhere once it is closed."""
-        began_at_s = time.monotonic()
-        cut = [_windows_of(turn) for turn in turns]
-        outcomes: list[list[tuple[Window, Outcome]]] = [[] for _ in turns]
-        while True:  # more than once where a camera has a window on either side of a break
-            next_ones = [
-                (i, windows[len(outcomes[i])])
-                for i, windows in enumerate(cut)
-                if not isinstance(windows, Exception) and len(windows) > len(outcomes[i])
-            ]
-            if not next_ones:
+    def _answer_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The second thread: what the first has encoded."""
+        while True:
+            with self._changed:
+                self._answering = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._between is not None or self._over)
+                work, self._between, self._answering = self._between, None, True
+                self._changed.notify_all()
+            if work is None:
                 break
-            answers = self._process([(turns[i], window) for i, window in next_ones])
-            for (i, window), outcome in zip(next_ones, answers, strict=True):
-                outcomes[i].append((window, outcome))
-        busy_s = (time.monotonic() - began_at_s) / len(turns)
-        return [
-            windows
-            if isinstance(windows, Exception)
-            else Served(tuple(said), turn.asked.at_s, began_at_s, busy_s)
-            for turn, windows, said in zip(turns, cut, outcomes, strict=True)
-        ]
+            self._finish(work)
+        loop.call_soon_threadsafe(self._ended.set)
 
-    def _process(self, windows: Sequence[tuple[_Turn, Window]]) -> Sequence[Outcome]:
-        if self._closing or self._thread is None:
-            return [EngineFailure(CLOSED)] * len(windows)
-        if len(windows) > 1 and isinstance(self.engine, BatchEngine):
-            try:
-                return self.engine.process_together([window for _, window in windows])
-            except Exception as error:  # of one of them, perhaps: each by itself then
-                _log.warning("engine failed on %d windows at once (%s)", len(windows), _one_line(error))
-        return [turn.context.run(self._process_one, window) for turn, window in windows]
+    def _finish(self, work: TurnWork) -> None:
+        served = work.answer(self._busy_until_s)
+        self._busy_until_s = time.monotonic()
+        _tell(work.turns, served)
 
-    def _process_one(self, window: Window) -> Outcome:
-        try:
-            return self.engine.process(window)
-        except Exception as error:  # whatever the model raises: a camera must outlive it
-            self._failures += 1
-            newest = window.frames[-1]
-            # One stack trace says it all; a camera would repeat it at its frame rate.
-            trace = error if self._failures == 1 else None
-            _log.error(
-                "engine failed (camera %s, frame %d), failure %d: %s",
-                *(newest.camera, newest.seq, self._failures, _one_line(error)),
-                exc_info=trace,
-            )
-            return EngineFailure(_one_line(error))
+    def _overlapping(self, engine: Engine) -> bool:
+        return isinstance(engine, StagedEngine) and (self._overlap or engine.overlaps)
+
+    def _refuse(self, turn: Turn) -> None:
+        """A turn that comes to nothing, as it is over; on any thread."""
+        turn.loop.call_soon_threadsafe(_resolve, turn.begun, None)
+        _tell((turn,), TurnWork((turn,), self.engine, self._failures).refuse())
 
 
 def _most_windows(engine: Engine) -> int:
     return engine.most_windows if isinstance(engine, BatchEngine) else 1
 
 
-def _windows_of(turn: _Turn) -> Sequence[Window] | Exception:
-    try:
-        return turn.context.run(turn.cut)
-    except Exception as error:  # of the camera's own code: it is the camera's to say so
-        return error
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _tell(turns: Sequence[Turn], served: Sequence[Served | Exception]) -> None:
+    for turn, said in zip(turns, served, strict=True):
+        if isinstance(said, Exception):
+            turn.loop.call_soon_threadsafe(_fail, turn.done, said)
+        else:
+            turn.loop.call_soon_threadsafe(_resolve, turn.done, said)
 
 
 def _resolve(done: asyncio.Future[T], value: T) -> None:

@@ -11,6 +11,7 @@ frame is handed out, in order: a consumer that is slow makes a file wait, and a 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -112,7 +113,9 @@ class TrackerStream:
 
     async def _run(self) -> AsyncGenerator[TrackedFrame, None]:
         # Importing torch and reading weights takes seconds: not on the event loop.
-        scheduler = Scheduler(await asyncio.to_thread(self._load))
+        engine = await asyncio.to_thread(self._load)
+        # Of a file all frames are answered, and none is waited for: the more a second the better.
+        scheduler = Scheduler(engine, overlap=not self._source.paced and len(os.sched_getaffinity(0)) > 1)
         scheduler.start()
         try:
             async with aclosing(self._answers(scheduler)) as answers:

@@ -12,6 +12,7 @@ const STAGES = [
   ["schedule", "Wait for the model"],
   ["preprocess", "Prepare"],
   ["encode", "Backbone"],
+  ["handover", "Wait for the decoder"],
   ["decode", "Decoder"],
   ["track", "Identities"],
   ["masks", "Masks"],

@@ -85,16 +85,16 @@ class SquareEngine:
 
 
 @asynccontextmanager
-async def scheduler_of(engine: SquareEngine) -> AsyncIterator[Scheduler]:
+async def scheduler_of(engine: SquareEngine, *, overlap: bool = False) -> AsyncIterator[Scheduler]:
     """A scheduler at work; at the end the engine goes on, and no thread is left."""
-    scheduler = Scheduler(engine)
+    scheduler = Scheduler(engine, overlap=overlap)
     scheduler.start()
     try:
         yield scheduler
     finally:
         engine.go_on.set()
         await scheduler.close()
-        assert "engine" not in {thread.name for thread in threading.enumerate()}
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("engine")]
 
 
 class ListSource:

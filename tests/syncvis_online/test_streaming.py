@@ -123,7 +123,7 @@ def test_each_frame_is_encoded_once_and_nothing_is_kept_for_long() -> None:
         window = windows.push(Frame("a", i, i, Fraction(1, 10), i / FPS, image))
         assert window is not None
         engine.process(window)
-        assert len(engine._cameras["a"].features) <= 3
+        assert len(engine._features["a"]) <= 3
     assert len(encoded) == 10
 
 
