@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -36,7 +38,7 @@ from syncvis_online.folding import fold_batch_norms
 from syncvis_online.model import SyncVIS
 from syncvis_online.online import OnlineTracker
 from syncvis_online.paths import find_config
-from syncvis_online.runtime import TorchRuntime
+from syncvis_online.runtime import torch_runtime
 from syncvis_online.types import Image
 
 FPS = 25
@@ -95,26 +97,41 @@ def score_of(tracker: OnlineTracker, pictures: Sequence[Image], tracks: int) -> 
 
 
 def measured(tracker: OnlineTracker, pictures: Sequence[Image], cameras: int, windows: int) -> dict[str, Any]:
-    """One row: `cameras` windows a call, so many calls. Times of the wall; what is answered is on the host by then."""
+    """One row: `cameras` windows a call, so many calls, each encoded while the one before is answered, as the service
+    does it on a GPU. Times of the wall, from the pictures to what is answered, which is on the host by then.
+    """
     engine = TrackerEngine(tracker, most_windows=cameras)
     feed, spent_s, tracks = Cameras(cameras, pictures, tracker.config.window_frames), [], 0
     cuda = tracker.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    for call in range(WARM_UP + windows):
-        due = feed.due()
-        began_s = time.perf_counter()
-        answers = engine.process_together(due)
-        if call >= WARM_UP:
-            spent_s.append(time.perf_counter() - began_s)
+    began_s, first_s = deque[float](), 0.0
+    with ThreadPoolExecutor(1) as encoder:
+
+        def begin() -> Future[Any]:
+            began_s.append(time.perf_counter())
+            return encoder.submit(engine.encode_together, feed.due())
+
+        waiting = begin()
+        for call in range(WARM_UP + windows):
+            encoded = waiting.result()
+            waiting = begin()
+            answers = engine.answer_together(encoded)
+            if call < WARM_UP:
+                began_s.popleft()
+                first_s = time.perf_counter()
+                continue
+            spent_s.append(time.perf_counter() - began_s.popleft())
             tracks += sum(len(frame.tracks) for answer in answers for frame in answer.frames)
+        whole_s = time.perf_counter() - first_s
+        waiting.result()
     p50, p95 = (float(np.percentile(spent_s, p)) for p in (50, 95))
     return {
         "precision": tracker.runtime.info.precision,
         "cameras": cameras,
-        "frames_per_s": round(cameras * len(spent_s) / sum(spent_s), 1),
+        "frames_per_s": round(cameras * len(spent_s) / whole_s, 1),
         "ms": {"p50": round(1000 * p50, 2), "p95": round(1000 * p95, 2)},
-        "all_at_25": bool(p95 < 1 / FPS),
+        "all_at_25": bool(len(spent_s) / whole_s >= FPS),
         "tracks_a_frame": round(tracks / len(spent_s) / cameras, 1),
         "memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if cuda else None,
     }
@@ -185,7 +202,7 @@ def main(given: Sequence[str] | None = None) -> None:
     peak = dict(zip(("float32", "bfloat16"), arguments.peak_tflops, strict=True))
     rows = []
     for precision in arguments.precisions:
-        runtime = TorchRuntime(checkpoint.model, precision)
+        runtime = torch_runtime(checkpoint.model, arguments.device, precision)
         tracker = OnlineTracker(checkpoint, config, arguments.device, runtime)
         for cameras in arguments.cameras:
             row = measured(tracker, pictures, cameras, arguments.windows)

@@ -6,7 +6,7 @@ Owns each camera's tracker state and the features of the frames that its next wi
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
@@ -140,12 +140,13 @@ class _Camera:
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """A window with the features of its frames, oldest first. `stages_s`: where the time went, that of all windows
-    which were encoded together.
+    which were encoded together. `ready`: to be called before they are used.
     """
 
     window: Window
     features: tuple[FrameFeatures, ...]
     stages_s: Mapping[str, float]
+    ready: Callable[[], None]
 
 
 class TrackerEngine:
@@ -216,27 +217,33 @@ class TrackerEngine:
         began = time.perf_counter()
         features = [self._known(window) for window in windows]
         by_size: dict[tuple[int, ...], list[tuple[int, int, Tensor]]] = {}
-        for i, window in enumerate(windows):
-            for t, frame in enumerate(window.frames):
-                if features[i][t] is None:
-                    prepared = self._tracker.prepare(frame.image)
-                    by_size.setdefault(tuple(prepared.shape), []).append((i, t, prepared))
-        ready = time.perf_counter()
-        for new in by_size.values():
-            encoded = self._tracker.encode_together([picture for _, _, picture in new], self.most_windows)
-            for (i, t, _), of_frame in zip(new, encoded, strict=True):
-                features[i][t] = of_frame
-        stages = {"preprocess": ready - began, "encode": time.perf_counter() - ready}
-        whole = [tuple(x for x in each if x is not None) for each in features]
-        for window, of_window in zip(windows, whole, strict=True):
-            self._features[window.camera] = tuple(zip(window.frames, of_window, strict=True))
-        return [Encoded(window, of_window, stages) for window, of_window in zip(windows, whole, strict=True)]
+        with self._tracker.encoding() as ready:
+            for i, window in enumerate(windows):
+                for t, frame in enumerate(window.frames):
+                    if features[i][t] is None:
+                        prepared = self._tracker.prepare(frame.image)
+                        by_size.setdefault(tuple(prepared.shape), []).append((i, t, prepared))
+            prepared_at = time.perf_counter()
+            for new in by_size.values():
+                pictures = [picture for _, _, picture in new]
+                encoded = self._tracker.encode_together(pictures, self.most_windows)
+                for (i, t, _), of_frame in zip(new, encoded, strict=True):
+                    features[i][t] = of_frame
+        stages = {"preprocess": prepared_at - began, "encode": time.perf_counter() - prepared_at}
+        made = []
+        for window, of_window in zip(windows, features, strict=True):
+            whole = tuple(x for x in of_window if x is not None)
+            self._features[window.camera] = tuple(zip(window.frames, whole, strict=True))
+            made.append(Encoded(window, whole, stages, ready))
+        return made
 
     def answer_together(self, encoded: Sequence[Encoded]) -> list[EngineAnswer]:
         """Answer windows, each of another camera, from their features."""
         from syncvis_online.online import WindowRequest
 
         cameras = [self._cameras.get(e.window.camera) or self._begin(e.window.camera) for e in encoded]
+        for each in encoded:
+            each.ready()
         requests = []
         for of_window, camera in zip(encoded, cameras, strict=True):
             window = of_window.window
@@ -273,11 +280,11 @@ class TrackerEngine:
         return _Camera(replace(self._tracker.initial_state(), next_id=self._ledger.first(name)))
 
     def _known(self, window: Window) -> list[FrameFeatures | None]:
-        """Features of a window's frames that the camera's window before held. Frames are told by what they are, not by
-        their number: a camera that was removed and added again counts from 0.
+        """Features of a window's frames that the camera's window before held. Frames are told by their pictures too: a
+        camera that was removed and added again counts from 0.
         """
-        kept = self._features.get(window.camera, ())
-        return [next((x for known, x in kept if known is frame), None) for frame in window.frames]
+        kept = {(frame.seq, id(frame.image)): x for frame, x in self._features.get(window.camera, ())}
+        return [kept.get((frame.seq, id(frame.image))) for frame in window.frames]
 
     def forget(self, camera: str) -> None:
         """Drop all state of a camera that was removed, but for which ids it has given."""

@@ -77,6 +77,14 @@ def sample_rows(
     return total.view(B, -1, M * d).to(kind)
 
 
+def _cells(sizes: Sequence[tuple[int, int]], device: torch.device, kind: torch.dtype) -> Tensor:
+    """Width and height of each level's map, (L, 2). Filled in where it is needed: a copy from the host is a step that
+    waits for a GPU, and that a CUDA graph cannot record.
+    """
+    numbers = [torch.full((1,), n, device=device, dtype=kind) for h, w in sizes for n in (w, h)]
+    return torch.cat(numbers).view(-1, 2)
+
+
 def _corners(sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The four cells around each place, as rows among all levels' cells (int32), and their shares in the sum; both
     (4, L, P, B, Q, M). The share of one outside of its map is 0.
@@ -84,7 +92,7 @@ def _corners(sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tenso
     Axis, level and place come first in memory: what is one number for a level is then one for millions, which is what
     makes these many small steps fast.
     """
-    cells = torch.tensor([(w, h) for h, w in sizes], device=locations.device, dtype=torch.int32)
+    cells = _cells(sizes, locations.device, torch.int32)
     area = cells.prod(1, dtype=torch.int32)
     start = (area.cumsum(0, dtype=torch.int32) - area).view(-1, 1, 1, 1, 1)
     size = cells.T.reshape(2, -1, 1, 1, 1, 1)  # width and height, (2, L, 1, ...)
@@ -146,7 +154,7 @@ class DeformableAttention(nn.Module):
         shape = (B, Q, self.heads, self.levels, POINTS)
         value = self.value(tokens).unflatten(-1, (self.heads, -1))
         weights = self.weights(query).view(*shape[:3], -1).softmax(-1).view(shape)
-        cells = torch.tensor([(w, h) for h, w in sizes], device=query.device, dtype=query.dtype)
+        cells = _cells(sizes, query.device, query.dtype)
         offsets = self.offsets(query).view(*shape, 2) / cells[:, None]
         locations = places[None, :, None, None, None] + offsets
         out: Tensor = self.output(sample_levels(value, sizes, locations, weights))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any, Literal
@@ -129,6 +130,8 @@ class OnlineTracker:
         self.labels: tuple[str, ...] = self.model.config.labels
         self.runtime = runtime or TorchRuntime(self.model)
         self.slots = SlotTracker(self.model, self.config, self.runtime, checkpoint.recognizer)
+        on_gpu = self.device.type == "cuda"
+        self._encoding_stream = torch.cuda.Stream(self.device) if on_gpu else None
 
     def initial_state(self) -> TrackerState:
         """The state of a stream of which nothing was seen yet."""
@@ -154,8 +157,23 @@ class OnlineTracker:
         rows, columns = image.shape[:2]
         height, width = self.model.input_size(rows, columns, self.config.short_side)
         how = cv2.INTER_AREA if height < rows else cv2.INTER_LINEAR
-        resized = cv2.resize(image, (width, height), interpolation=how)
-        return torch.from_numpy(resized).permute(2, 0, 1)[None].to(self.device)
+        resized = torch.from_numpy(cv2.resize(image, (width, height), interpolation=how))
+        if self.device.type == "cuda":  # from memory that stays where it is, a GPU copies by itself
+            resized = resized.pin_memory()
+        return resized.permute(2, 0, 1)[None].to(self.device, non_blocking=True)
+
+    @contextmanager
+    def encoding(self) -> Iterator[Callable[[], None]]:
+        """What is prepared and encoded inside may go on at the same time as what another thread decodes: on a GPU it
+        has a stream of its own. Who decodes calls what this gives before, and keeps the features until that is done.
+        """
+        if self._encoding_stream is None:
+            yield lambda: None
+            return
+        encoded = torch.cuda.Event()
+        with torch.cuda.stream(self._encoding_stream):
+            yield lambda: torch.cuda.current_stream(self.device).wait_event(encoded)
+            encoded.record(self._encoding_stream)
 
     @torch.inference_mode()
     def encode(self, prepared: torch.Tensor) -> FrameFeatures:

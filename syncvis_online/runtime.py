@@ -40,7 +40,7 @@ class RuntimeInfo:
 
 
 class Runtime(Protocol):
-    """The two heavy steps of a tracker. Not safe to call from two threads at once."""
+    """The two heavy steps of a tracker. Each is called from one thread at a time; both may be at the same time."""
 
     @property
     def info(self) -> RuntimeInfo:
@@ -121,7 +121,7 @@ def open_runtime(
     from syncvis_online.openvino.runtime import OpenVINORuntime, obstacle
 
     if engine == "torch":
-        return TorchRuntime(model, cast(Precision, precision))
+        return torch_runtime(model, device, cast(Precision, precision))
     reason = obstacle(model.config, device, precision)
     if reason is None:
         runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames, ending=ending)
@@ -130,4 +130,15 @@ def open_runtime(
         return runtime
     if engine == "openvino":
         raise ConfigError(f"engine 'openvino': {reason}")
-    return TorchRuntime(model, cast(Precision, precision), f"not openvino: {reason}")
+    return torch_runtime(model, device, cast(Precision, precision), f"not openvino: {reason}")
+
+
+def torch_runtime(model: SyncVIS, device: str, precision: Precision, why: str = "") -> Runtime:
+    """PyTorch on "cpu" or "cuda", where the model is: on a GPU as CUDA graphs (`graphs.py`), where its steps are
+    functions of tensors (`tensors.py`).
+    """
+    if device == "cuda" and model.config.structure == "synchronous":
+        from syncvis_online.graphs import GraphRuntime
+
+        return GraphRuntime(model, precision, why)
+    return TorchRuntime(model, precision, why)

@@ -24,7 +24,7 @@ from syncvis_online.folding import fold_batch_norms
 from syncvis_online.model import SyncVIS
 from syncvis_online.openvino.keeping import prune, writing
 from syncvis_online.openvino.library import compiled, import_openvino
-from syncvis_online.openvino.tensors import (
+from syncvis_online.tensors import (
     FlatDecoder,
     FlatEncoder,
     decoder_inputs,

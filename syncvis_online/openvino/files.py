@@ -24,7 +24,7 @@ from syncvis_online.openvino.library import openvino_version
 _PACKAGE = Path(__file__).resolve().parent.parent
 _CODE = (
     *("model.py", "decoder.py", "pixel_decoder.py", "deformable.py", "features.py", "position_encoding.py"),
-    *("folding.py", "backbones/*.py", "openvino/convert.py", "openvino/library.py", "openvino/tensors.py"),
+    *("folding.py", "backbones/*.py", "openvino/convert.py", "openvino/library.py", "tensors.py"),
 )
 """Whatever decides what is made of a checkpoint: where it changes, what was kept is not used any more."""
 _LOOKS_AGAIN_S = 0.2

@@ -24,7 +24,8 @@ from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
 from syncvis_online.openvino.files import Conversions, Files, ProgramEnds
 from syncvis_online.openvino.library import compiled, openvino_version
-from syncvis_online.openvino.tensors import (
+from syncvis_online.runtime import RuntimeInfo, TorchRuntime
+from syncvis_online.tensors import (
     decoder_inputs,
     decoder_output,
     features_of,
@@ -32,7 +33,6 @@ from syncvis_online.openvino.tensors import (
     level_sizes,
     random_pictures,
 )
-from syncvis_online.runtime import RuntimeInfo, TorchRuntime
 
 _log = logging.getLogger(__name__)
 

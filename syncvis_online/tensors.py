@@ -1,4 +1,4 @@
-"""The network as functions of plain tensors, as they are converted: names and order of what goes in and comes out."""
+"""The network as functions of plain tensors, as it is converted and recorded: the order of what goes in and out."""
 
 from __future__ import annotations
 
