@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,9 @@ from pathlib import Path
 
 KEPT = 16
 """Folders, each of one network for one size of pictures, of which a model has 14; of the one that ships 20 MB each."""
+
+_NAME = re.compile(r"([0-9a-f]{16}-.+-\d+x\d+-\d+)(\.lock|\.draft)?")
+"""Of checkpoint and code, versions, size and frames; what is called otherwise is somebody else's, and stays."""
 
 
 @contextmanager
@@ -66,10 +70,10 @@ def discard_draft(folder: Path) -> None:
 
 
 def prune(parent: Path, kept: int = KEPT) -> None:
-    """Remove all folders but the `kept` that were used last, drafts that nobody writes, and locks of neither. What
-    another process has the lock of stays, and what is another user's.
+    """Remove all converted networks but the `kept` that were used last, drafts that nobody writes, and locks of
+    neither. What another process has the lock of stays, what is another user's, and whatever else is there.
     """
-    names = {path.name.removesuffix(".lock").removesuffix(".draft") for path in parent.iterdir()}
+    names = {found[1] for path in parent.iterdir() if (found := _NAME.fullmatch(path.name))}
     last_used_s = {name: _last_used_s(parent / name) for name in names}
     newest_first = sorted(names, key=last_used_s.__getitem__, reverse=True)
     for place, name in enumerate(newest_first):

@@ -25,6 +25,11 @@ with getattr(keeping, sys.argv[1])(Path(sys.argv[2])) as draft:
 """
 
 
+def named(number: int) -> str:
+    """As the networks of a checkpoint are called."""
+    return f"{number:016x}-2026.4.1-2.13.0-192x320-2"
+
+
 def made(parent: Path, name: str, used_at_s: float) -> Path:
     """A folder as a conversion leaves it, with its lock."""
     folder = parent / name
@@ -53,19 +58,19 @@ def test_those_that_were_used_last_stay_whenever_they_were_made(tmp_path: Path) 
     days = list(range(KEPT + 5))
     random.Random(0).shuffle(days)
     for day in days:
-        made(tmp_path, f"of{day}", 86_400.0 * (1 + day))
-    with reading(tmp_path / "of0"):
+        made(tmp_path, named(day), 86_400.0 * (1 + day))
+    with reading(tmp_path / named(0)):
         pass
     prune(tmp_path)
-    newest = {"of0", *(f"of{day}" for day in range(6, KEPT + 5))}
+    newest = {named(day) for day in (0, *range(6, KEPT + 5))}
     assert {each.name for each in tmp_path.iterdir()} == newest | {f"{name}.lock" for name in newest}
     assert len(newest) == KEPT
     assert all((tmp_path / name / "encoder.xml").read_text() == name for name in newest)
 
 
 def test_what_another_process_reads_or_writes_stays_until_it_has_ended(tmp_path: Path) -> None:
-    read, old = made(tmp_path, "read", 1.0), made(tmp_path, "old", 2.0)
-    written = tmp_path / "written"
+    read, old = made(tmp_path, named(1), 1.0), made(tmp_path, named(2), 2.0)
+    written = tmp_path / named(3)
     with ExitStack() as ended:
         others = [ended.enter_context(held("reading", read)), ended.enter_context(held("writing", written))]
         os.utime(read, (1.0, 1.0))
@@ -83,11 +88,21 @@ def test_what_another_process_reads_or_writes_stays_until_it_has_ended(tmp_path:
 
 
 def test_a_draft_that_somebody_left_beside_what_is_kept_goes(tmp_path: Path) -> None:
-    folder = made(tmp_path, "kept", 1.0)
+    folder = made(tmp_path, named(1), 1.0)
     draft_of(folder).mkdir()
     prune(tmp_path)
     assert folder.is_dir()
     assert not draft_of(folder).exists()
+
+
+def test_what_is_not_a_converted_network_stays(tmp_path: Path) -> None:
+    """A folder that was given on the command line, or by the environment, may hold anything."""
+    made(tmp_path, named(1), 1.0)
+    others = {"project", "file.lock", "letter.draft", f"{named(1)}.zip"}
+    for name in others:
+        (tmp_path / name).mkdir()
+    prune(tmp_path, kept=0)
+    assert {each.name for each in tmp_path.iterdir()} == others
 
 
 def test_a_lock_that_was_removed_while_one_waited_for_it_keeps_nobody_out(tmp_path: Path) -> None:
