@@ -26,13 +26,13 @@ from syncvis_online.validation import first_problems, read_yaml
 class ModelSection(Section):
     """`name`: a model that ships, or the path of a checkpoint. `device`: auto is cuda where there is one. `engine`:
     what computes the network; auto is openvino on a processor where the extra `openvino` is installed and can do the
-    model, else torch. `precision`: of the network's products, by torch; less than float32 is for GPUs.
+    model, else torch. `precision`: of the network; auto is bfloat16 where the hardware has it, else float32.
     """
 
     name: str = "default"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: Literal["auto", "torch", "openvino"] = "auto"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
 
 

@@ -334,7 +334,7 @@ def load_engine(
     *,
     device: str = "auto",
     engine: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     threads: int | None = None,
     tracker: Mapping[str, Any] | None = None,
     ledger: IdLedger | None = None,

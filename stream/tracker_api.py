@@ -57,6 +57,7 @@ class TrackerStream:
         *,
         device: str,
         engine: str,
+        precision: str,
         threads: int | None,
         tracker: Mapping[str, Any] | None,
         duration_s: float | None,
@@ -70,6 +71,7 @@ class TrackerStream:
                 model,
                 device=device,
                 engine=engine,
+                precision=precision,
                 threads=threads,
                 tracker=tracker,
                 ending=self._ending,
@@ -165,6 +167,7 @@ def open_tracker(
     transport: Literal["tcp", "udp"] = "tcp",
     device: str = "auto",
     engine: Literal["auto", "torch", "openvino"] = "auto",
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     threads: int | None = None,
     tracker: Mapping[str, Any] | None = None,
     stride: int | None = None,
@@ -181,6 +184,7 @@ def open_tracker(
         transport: of RTSP.
         device, threads: where the model runs; "auto", "cpu" or "cuda"; threads of the processor.
         engine: what computes its network; "auto" is OpenVINO on a processor where it is installed, else "torch".
+        precision: of the network; "auto" is "bfloat16" where the hardware has it, else "float32".
         tracker: settings of the tracker, by name.
         stride: a new window starts every so many frames; None: as the model says.
         duration_s: end after so many seconds of captured time.
@@ -204,6 +208,7 @@ def open_tracker(
         model,
         device=device,
         engine=engine,
+        precision=precision,
         threads=threads,
         tracker=tracker,
         duration_s=duration_s,

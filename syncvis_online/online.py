@@ -86,9 +86,9 @@ def load_tracker(
     """The tracker for a checkpoint, by path or by the name of one that ships.
 
     `settings` override keys of the checkpoint's tracker config; `device`: auto, cpu or cuda; `engine` (auto, torch or
-    openvino) and `precision` (float32, bfloat16 or float16): see `syncvis_online.runtime`; `threads` of each operator,
-    torch's choice when None; `ending`: see `open_runtime`. Raises ModelError for the checkpoint and ConfigError for the
-    rest.
+    openvino) and `precision` (auto, float32, bfloat16 or float16): see `syncvis_online.runtime`; `threads` of each
+    operator, torch's choice when None; `ending`: see `open_runtime`. Raises ModelError for the checkpoint and
+    ConfigError for the rest.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"unknown device '{device}' (there are: auto, cpu, cuda)")

@@ -5,6 +5,7 @@ Owns the choice. All else of a tracker (queries that are carried, slots, identit
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from syncvis_online.model import SyncVIS
 
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16", "float16"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+_CPUINFO = Path("/proc/cpuinfo")
+_BFLOAT16 = re.compile(r"^flags\s*:.*\b(avx512_bf16|amx_bf16)\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +114,44 @@ def open_runtime(
     """The runtime for a model that was loaded from `checkpoint` and folded, on "cpu" or "cuda"; windows by `tracker`.
 
     "auto" is OpenVINO on a processor where it is installed and can do the model, else torch; its `info` says why.
-    Raises ConfigError where OpenVINO is asked for and is not there or not for this device, ModelError where it cannot
-    do the model. In a lower `precision` than float32 it is torch. `ending`: set it, in another thread, and this returns
-    at once where OpenVINO is waited for; what it returns is of no use then.
+    `precision` "auto" is `native_precision`; OpenVINO knows float32, and bfloat16 where that is native. Raises
+    ConfigError where OpenVINO is asked for and is not there or not for this device or precision, ModelError where it
+    cannot do the model. `ending`: set it, in another thread, and this returns at once where OpenVINO is waited for;
+    what it returns is of no use then.
     """
     if engine not in get_args(EngineName):
         raise ConfigError(f"unknown engine '{engine}' (there are: {', '.join(get_args(EngineName))})")
-    if precision not in get_args(Precision):
-        raise ConfigError(f"unknown precision '{precision}' (there are: {', '.join(get_args(Precision))})")
+    if precision not in get_args(PrecisionName):
+        raise ConfigError(
+            f"unknown precision '{precision}' (there are: {', '.join(get_args(PrecisionName))})"
+        )
     from syncvis_online.openvino.runtime import OpenVINORuntime, obstacle
 
+    wanted = native_precision(device) if precision == "auto" else cast(Precision, precision)
     if engine == "torch":
-        return torch_runtime(model, device, cast(Precision, precision))
-    reason = obstacle(model.config, device, precision)
+        return torch_runtime(model, device, wanted)
+    reason = obstacle(model.config, device, wanted)
     if reason is None:
-        runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames, ending=ending)
+        runtime = OpenVINORuntime(model, checkpoint, tracker.window_frames, ending=ending, precision=wanted)
         if engine == "openvino":
             runtime.prepare(model.input_size(9, 16, tracker.short_side))
         return runtime
     if engine == "openvino":
         raise ConfigError(f"engine 'openvino': {reason}")
-    return torch_runtime(model, device, cast(Precision, precision), f"not openvino: {reason}")
+    return torch_runtime(model, device, wanted, f"not openvino: {reason}")
+
+
+def native_precision(device: str) -> Precision:
+    """bfloat16 where a device has instructions for it (processors: AVX512-BF16 or AMX, GPUs: compute capability 8 and
+    later), else float32. What is tracked is as good with it, though not the same (docs/performance.md).
+    """
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
+    try:
+        flags = _CPUINFO.read_text(encoding="utf-8")
+    except OSError:  # another system than Linux
+        return "float32"
+    return "bfloat16" if _BFLOAT16.search(flags) else "float32"
 
 
 def torch_runtime(model: SyncVIS, device: str, precision: Precision, why: str = "") -> Runtime:

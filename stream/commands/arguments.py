@@ -9,8 +9,10 @@ Subparsers = Any
 """argparse's own class of a group of subparsers is private."""
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, *, engine: str = "auto") -> None:
-    """--model, --device, --engine, which is `engine` where it is not given, and --threads."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser, *, engine: str = "auto", precision: str = "auto"
+) -> None:
+    """--model, --device, --engine and --precision, which are as given here where they are not, and --threads."""
     parser.add_argument(
         "--model",
         default="default",
@@ -26,6 +28,12 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, engine: str = "auto"
         default=engine,
         help="what computes the network; auto: openvino on a processor where the extra is installed, else torch "
         f"({engine})",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default=precision,
+        help=f"of the network; auto: bfloat16 where the hardware has it, else float32 ({precision})",
     )
     parser.add_argument("--threads", type=positive_int, metavar="N", help="of the processor, for the model")
 

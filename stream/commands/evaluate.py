@@ -53,13 +53,7 @@ def add_parser(commands: Subparsers) -> None:
         help="a key of the tracker's config, such as max_lost_s=1.0; can be given several times (the checkpoint's own)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    add_model_arguments(parser, engine="torch")
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "float16"),
-        default="float32",
-        help="of the network's products, by torch (float32)",
-    )
+    add_model_arguments(parser, engine="torch", precision="float32")
     parser.set_defaults(run=run)
 
 

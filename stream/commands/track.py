@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         transport=arguments.transport,
         device=arguments.device,
         engine=arguments.engine,
+        precision=arguments.precision,
         threads=arguments.threads,
         duration_s=arguments.duration,
     )

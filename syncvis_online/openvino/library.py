@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _TELEMETRY = "openvino_telemetry"
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def openvino_version() -> str | None:
@@ -37,12 +38,14 @@ def import_openvino() -> Any:
     return sys.modules["openvino"]
 
 
-def compiled(path: Path, threads: int) -> Any:
-    """An inference request of the model in a file (.xml, with the .bin beside it), on the processor, in float32."""
+def compiled(path: Path, threads: int, precision: str = "float32") -> Any:
+    """An inference request of the model in a file (.xml, with the .bin beside it), on the processor. `precision`:
+    "float32" or "bfloat16", of what is computed in between; inputs and outputs stay as they are.
+    """
     openvino = import_openvino()
     settings = {
         # Left to itself, OpenVINO takes bfloat16 where the processor has it.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         # Its threads share their cores with video and with other programs.

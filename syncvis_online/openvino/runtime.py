@@ -24,7 +24,7 @@ from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
 from syncvis_online.openvino.files import Conversions, Files, ProgramEnds
 from syncvis_online.openvino.library import compiled, openvino_version
-from syncvis_online.runtime import RuntimeInfo, TorchRuntime
+from syncvis_online.runtime import Precision, RuntimeInfo, TorchRuntime, native_precision
 from syncvis_online.tensors import (
     decoder_inputs,
     decoder_output,
@@ -43,8 +43,10 @@ def obstacle(config: ModelConfig, device: str, precision: str = "float32") -> st
     """Why OpenVINO cannot compute a model on a device, in a few words; None where nothing is known against it."""
     if device != "cpu":
         return f"the device is {device}, not cpu"
-    if precision != "float32":
-        return f"the precision is {precision}, not float32"
+    if precision == "bfloat16" and native_precision(device) != "bfloat16":
+        return "the precision is bfloat16, for which this processor has no instructions"
+    if precision not in ("float32", "bfloat16"):
+        return f"the precision is {precision}, not float32 or bfloat16"
     if config.structure != "synchronous":
         return f"the model's structure is {config.structure}, not synchronous"
     if openvino_version() is None:
@@ -76,12 +78,13 @@ def _infer(request: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 class OpenVINORuntime:
-    """A model on the processor.
+    """A model on the processor, in float32 or bfloat16; inputs, outputs and all between the two steps are float32.
 
     A size of pictures that is new is made ready in a thread, from what is kept in files or, the first time on a
     machine, by a process that converts the network. Until then, and for windows of fewer than `frames` (a stream's
-    first), torch answers, which differs by rounding. Sizes are few: each is the model's own short side by a multiple of
-    32 of up to twice that. Once `ending` is set no network is converted, and one that is being converted is given up.
+    first), torch answers, in float32, which differs by rounding. Sizes are few: each is the model's own short side by a
+    multiple of 32 of up to twice that. Once `ending` is set no network is converted, and one that is being converted is
+    given up.
     """
 
     def __init__(
@@ -91,8 +94,10 @@ class OpenVINORuntime:
         frames: int,
         folder: Path | None = None,
         ending: threading.Event | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self._model = model
+        self._precision = precision
         self._torch = TorchRuntime(model)
         self._frames = frames
         self._threads = torch.get_num_threads()
@@ -103,14 +108,14 @@ class OpenVINORuntime:
 
     @property
     def info(self) -> RuntimeInfo:
-        """Float32, whatever the processor could do less exactly; and for which pictures torch answers, as of now."""
+        """And for which pictures torch answers, as of now."""
         not_ready = [
             f"{width} x {height}"
             for height, width in tuple(self._making)
             if (height, width) not in self._ready
         ]
         why = f"torch answers for pictures of {', '.join(not_ready)}" if not_ready else ""
-        return RuntimeInfo("openvino", "cpu", "float32", why)
+        return RuntimeInfo("openvino", "cpu", self._precision, why)
 
     def prepare(self, size: Size) -> None:
         """Make it ready for pictures (H, W), as they are encoded, and wait for that or `ending`. Raises ModelError."""
@@ -179,7 +184,8 @@ class OpenVINORuntime:
 
     def _tried(self, size: Size, files: Files) -> _Ready:
         """Compiled. The first inference takes memory and time that the others do not: so that was done."""
-        ready = _Ready(size, *(compiled(path, self._threads) for path in (files.encoder, files.decoder)))
+        networks = (compiled(path, self._threads, self._precision) for path in (files.encoder, files.decoder))
+        ready = _Ready(size, *networks)
         with torch.inference_mode():
             frames = [ready.encode(picture) for picture in random_pictures(size, self._frames)]
             window = FrameFeatures.stack(frames)

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 
+from syncvis_online.runtime import native_precision
 from tests.integration.processes import COMMAND, ServeProcess, write_checkpoint, write_config
 from tests.soak.stage import poll
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.integration
 
 async def test_serve_with_openvino(tmp_path: Path) -> None:
     model = {"name": "default", "threads": 1, "engine": "openvino"}
+    precision = native_precision("cpu")
     config = write_config(tmp_path, {"street": "synthetic:3?level=medium&fps=5"}, model=model)
     with ServeProcess(config) as server:
         # It waits with its first answer until OpenVINO can give it.
@@ -33,9 +35,9 @@ async def test_serve_with_openvino(tmp_path: Path) -> None:
         async with httpx.AsyncClient(base_url=server.address) as http:
             text = (await http.get("/metrics")).text
             told = (await http.get("/api/model")).json()
-        assert "engine: openvino, cpu, float32\n" in server.errors()
+        assert f"engine: openvino, cpu, {precision}\n" in server.errors()
         assert (await asyncio.to_thread(server.end))[0] == 0
-    computed = {"engine": "openvino", "device": "cpu", "precision": "float32"}
+    computed = {"engine": "openvino", "device": "cpu", "precision": precision}
     assert {"file": "default.safetensors", "note": ""} | computed == {
         key: told[key] for key in ("file", "note", *computed)
     }

@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -119,6 +119,15 @@ def test_a_lock_that_was_removed_while_one_waited_for_it_keeps_nobody_out(tmp_pa
         waits.communicate("\n")
 
 
+def open_files(process: int) -> set[str]:
+    """What a process has open, but for what it closes meanwhile."""
+    names = set()
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            names.add(os.readlink(descriptor))
+    return names
+
+
 def held_later(folder: Path) -> subprocess.Popen[str]:
     """A process that waits for the lock of a folder: it has its file open."""
     process = subprocess.Popen(
@@ -127,11 +136,7 @@ def held_later(folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    lock = f"{folder}.lock"
-    while not any(
-        os.path.realpath(f"/proc/{process.pid}/fd/{fd}") == lock
-        for fd in os.listdir(f"/proc/{process.pid}/fd")
-    ):
+    while f"{folder}.lock" not in open_files(process.pid):
         assert process.poll() is None
     return process
 
