@@ -262,7 +262,9 @@ def mask_ious(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Matrix:
 def _bits(masks: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Masks (M, h, w), a bit for each cell, (M, words)."""
     packed = np.packbits(masks.reshape(len(masks), prod(masks.shape[1:])), axis=1)
-    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
+    if missing := -packed.shape[1] % 8:
+        packed = np.pad(packed, ((0, 0), (0, missing)))
+    return packed.view(np.uint64)
 
 
 ASSOCIATIONS: dict[str, Association] = {

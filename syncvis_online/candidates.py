@@ -22,8 +22,8 @@ class Candidates:
     """Label, score and whether there is a mask, of every slot, (N,).
 
     Of the M slots whose class is likely enough to be answered at all, `row` (N,) names the place in `logits`
-    and `inside` (M, h, w), and in `overlap` (M, M), the IoU of each two; the masks of the others are never made, and
-    their score is 0.
+    and `inside` (M, h, w), in `extent` (M, 4), the first row and column inside and those behind the last, and in
+    `overlap` (M, M), the IoU of each two; the masks of the others are never made, and their score is 0.
     """
 
     label: NDArray[np.int64]
@@ -32,6 +32,7 @@ class Candidates:
     row: NDArray[np.int64]
     logits: NDArray[np.float32]
     inside: NDArray[np.bool_]
+    extent: NDArray[np.intp]
     overlap: NDArray[np.float64]
 
     @classmethod
@@ -62,7 +63,8 @@ class Candidates:
         row = np.full(len(best), -1)
         row[likely] = np.arange(len(likely))
         logits, cells = masks.cpu().numpy(), inside.cpu().numpy()
-        return cls(probability.argmax(1), score, visible, row, logits, cells, mask_ious(cells, cells))
+        label, extent = probability.argmax(1), _extents(cells)
+        return cls(label, score, visible, row, logits, cells, extent, mask_ious(cells, cells))
 
     def mask(self, slot: int) -> NDArray[np.bool_]:
         """The cells (h, w) of a slot that is visible."""
@@ -72,12 +74,18 @@ class Candidates:
         """The same before the threshold."""
         return np.asarray(self.logits[self.row[slot]])
 
-    def box(self, slot: int) -> tuple[float, float, float, float]:
-        """Of a mask that is not empty: x0, y0, x1, y1 as shares of its sides."""
-        inside = self.mask(slot)
-        height, width = inside.shape
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
+    def boxes(self, slots: Sequence[int]) -> NDArray[np.float64]:
+        """Of masks that are not empty: x0, y0, x1, y1 as shares of their sides, (n, 4)."""
+        height, width = self.inside.shape[1:]
+        top, left, bottom, right = self.extent[self.row[list(slots)]].T
+        return np.stack([left / width, top / height, right / width, bottom / height], axis=1)
+
+    def cut_out(
+        self, slot: int, picture: NDArray[np.float32]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The rectangle around a mask that is not empty: of the mask (h', w'), and of a picture (3, h, w)."""
+        top, left, bottom, right = self.extent[self.row[slot]]
+        return self.mask(slot)[top:bottom, left:right], picture[:, top:bottom, left:right]
 
     def without_duplicates(self, slots: NDArray[np.intp], taken: Sequence[int], most_iou: float) -> list[int]:
         """Slots in order of score, without those whose mask overlaps a better one, or one of `taken`, by more."""
@@ -96,3 +104,13 @@ class Candidates:
         rows = self.row[slots]
         owner = np.where(self.inside[rows].any(0), self.logits[rows].argmax(0), -1)
         return {j for i, j in enumerate(slots) if np.count_nonzero(owner == i) >= min_area}
+
+
+def _extents(masks: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Of masks (M, h, w) that are not empty: first row and column, and those behind the last, (M, 4)."""
+    firsts, ends = [], []
+    for axis in (2, 1):
+        touched = np.asarray(masks.any(axis))
+        firsts.append(touched.argmax(1))
+        ends.append(touched.shape[1] - touched[:, ::-1].argmax(1))
+    return np.stack([*firsts, *ends], axis=1)

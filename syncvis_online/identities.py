@@ -10,6 +10,7 @@ the rest of the state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
@@ -212,20 +213,23 @@ class Identities:
         self.looks[rows] = seen.looks[of]
 
 
-def mask_colors(inside: NDArray[np.bool_], picture: NDArray[np.float32]) -> Floats:
-    """Mean colours of the upper and the lower half of a mask (h, w) that is not empty, on a picture (3, h, w), RGB, 0
-    to 255: CIELAB (D65) with L from 0 to 255, (6,). Where a half is empty, of the other.
+def mask_colors(cut_out: Sequence[tuple[NDArray[np.bool_], NDArray[np.float32]]]) -> Floats:
+    """Mean colours of the upper and the lower half of n masks: CIELAB (D65) with L from 0 to 255, (n, 6). Where a half
+    is empty, of the other.
+
+    `cut_out`: the rectangle around each, of the mask (h, w) and of the picture (3, h, w), RGB, 0 to 255.
     """
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    around = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    inside, picture = inside[around], picture[:, *around]
-    middle = len(inside) // 2
-    upper, lower = picture[:, :middle][:, inside[:middle]], picture[:, middle:][:, inside[middle:]]
-    halves = [upper if upper.size else lower, lower if lower.size else upper]
-    means = np.stack([half.mean(1) for half in halves])[None].astype(np.float32)
-    lab = np.asarray(cv2.cvtColor(means / 255, cv2.COLOR_RGB2LAB)[0], dtype=np.float64)
-    lab[:, 0] *= 2.55
-    return lab.reshape(-1)
+    means = np.empty((len(cut_out), 2, 3), dtype=np.float32)
+    for i, (inside, picture) in enumerate(cut_out):
+        middle = len(inside) // 2
+        upper, lower = picture[:, :middle][:, inside[:middle]], picture[:, middle:][:, inside[middle:]]
+        means[i, 0] = (upper if upper.size else lower).mean(1)
+        means[i, 1] = (lower if lower.size else upper).mean(1)
+    if not len(means):
+        return np.zeros((0, 6))
+    lab = np.asarray(cv2.cvtColor(means / 255, cv2.COLOR_RGB2LAB), dtype=np.float64)
+    lab[..., 0] *= 2.55
+    return lab.reshape(-1, 6)
 
 
 def _towards(old: Floats, new: Floats, time_constants: Floats) -> Floats:

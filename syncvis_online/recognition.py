@@ -50,13 +50,12 @@ class Views:
 
 
 def crop(inside: NDArray[np.bool_], picture: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The box around a mask (h, w) that is not empty, on a picture (3, h, w), RGB, 0 to 255: (*CROP, 4)."""
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    both = np.concatenate([picture[:, *box], 255.0 * inside[None, *box]]).transpose(1, 2, 0)
-    larger = both.shape[0] * both.shape[1] >= CROP[0] * CROP[1]
-    how = cv2.INTER_AREA if larger else cv2.INTER_LINEAR
-    resized = cv2.resize(both.astype(np.float32), CROP[::-1], interpolation=how)
+    """The rectangle around a mask, of the mask (h, w) and of the picture (3, h, w), RGB, 0 to 255: (*CROP, 4)."""
+    both = np.empty((*inside.shape, 4), dtype=np.float32)
+    both[..., :3] = picture.transpose(1, 2, 0)
+    both[..., 3] = 255.0 * inside
+    how = cv2.INTER_AREA if inside.size >= CROP[0] * CROP[1] else cv2.INTER_LINEAR
+    resized = cv2.resize(both, CROP[::-1], interpolation=how)
     return np.asarray(resized.clip(0, 255), dtype=np.uint8)
 
 

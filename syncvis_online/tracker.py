@@ -237,8 +237,7 @@ class SlotTracker:
         labels, scores, boxes = state.labels.copy(), state.scores.copy(), state.boxes.copy()
         born_s[born], last_seen_s[index] = now_s, now_s
         labels[index], scores[index] = found.label[index], found.score[index]
-        for j in index:
-            boxes[j] = found.box(j)
+        boxes[index] = found.boxes(index)
         return replace(
             state,
             born_s=born_s,
@@ -250,15 +249,15 @@ class SlotTracker:
             out_of_slots=state.out_of_slots + int(not np.isnan(born_s).any()),
         )
 
-    def _waited(self, state: TrackerState, seen: Sequence[int], now_s: float) -> list[int]:
-        """Those of `seen` that have an id, or are to have one by now."""
+    def _due(self, state: TrackerState, now_s: float) -> NDArray[np.bool_]:
+        """The slots that have an id, or are to have one by now where they are seen, (N,)."""
         # Frames of 10 a second lie 0.1 s apart but for rounding.
-        due = state.confirmed | (now_s - state.born_s >= self.config.tentative_s - 1e-3)
-        return [j for j in seen if due[j]]
+        return np.asarray(state.confirmed | (now_s - state.born_s >= self.config.tentative_s - 1e-3))
 
     def _named(self, state: TrackerState, seen: Sequence[int], now_s: float) -> TrackerState:
         """Identities are slots: those seen that have waited long enough get an id, once."""
-        new = [j for j in self._waited(state, seen, now_s) if not state.confirmed[j]]
+        due = self._due(state, now_s) & ~state.confirmed
+        new = [j for j in seen if due[j]]
         track_ids = state.track_ids.copy()
         track_ids[new] = np.arange(state.next_id, state.next_id + len(new))
         return replace(state, track_ids=track_ids, next_id=state.next_id + len(new))
@@ -271,8 +270,9 @@ class SlotTracker:
         """
         assert state.identities is not None
         known = state.identities.remembered(now_s, self.config.reidentify_s, newest_s)
-        ready = np.isin(seen, self._waited(state, seen, now_s))
-        slots, looks = np.array(seen, dtype=np.int64)[ready], looks.of(np.flatnonzero(ready))
+        slots = np.array(seen, dtype=np.int64)
+        ready = self._due(state, now_s)[slots]
+        slots, looks = slots[ready], looks.of(np.flatnonzero(ready))
         rows = known.match(looks, now_s, self._evidence)
         after, rows = known.noted(rows, looks, state.next_id, now_s, self._evidence.following)
         track_ids, born_s = state.track_ids.copy(), state.born_s.copy()
@@ -298,15 +298,15 @@ class SlotTracker:
             raise ValueError("a tracker that re-identifies needs features with colours")
         picture = features.colors[frame].float().cpu().numpy()
         height, width = picture.shape[1:]
-        colors = [mask_colors(found.mask(j), picture) for j in seen]
+        cut_out = [found.cut_out(j, picture) for j in seen]
         if self._recognizer is None:
             looks = of_slots.queries[list(seen)].double().cpu().numpy()
         else:
             maps = features.mask_features[frame]
-            looks = self._recognizer.looks(self._views(found, of_slots, maps, picture, seen))
+            looks = self._recognizer.looks(self._views(found, of_slots, maps, seen, cut_out))
         return Sightings(
             boxes=state.boxes[seen] * np.array([width / height, 1.0, width / height, 1.0]),
-            colors=np.array(colors).reshape(-1, 6),
+            colors=mask_colors(cut_out),
             looks=looks,
             labels=state.labels[seen],
             scores=state.scores[seen],
@@ -318,18 +318,18 @@ class SlotTracker:
         found: Candidates,
         of_slots: OfSlots,
         maps: Tensor,
-        picture: NDArray[np.float32],
         seen: Sequence[int],
+        cut_out: Sequence[tuple[NDArray[np.bool_], NDArray[np.float32]]],
     ) -> Views:
         """What a recognizer sees of the objects in the slots `seen` on a frame, whose mask features are `maps`
-        (Cm, h, w) and whose picture in their size is `picture` (3, h, w).
+        (Cm, h, w); `cut_out`: each one's `Candidates.cut_out`.
         """
         index = list(seen)
         inside = torch.from_numpy(found.inside[found.row[index]]).to(maps.device, torch.float32)
         area = inside.sum((1, 2)).clamp(min=1)
         pooled = torch.einsum("nhw,chw->nc", inside, maps.float()) / area[:, None]
         vectors = [of_slots.queries[index].float(), of_slots.embeds[index].float(), pooled]
-        crops = [crop(found.mask(j), picture) for j in seen]
+        crops = [crop(*one) for one in cut_out]
         return Views(
             torch.cat(vectors, dim=1).cpu().numpy(), np.array(crops, dtype=np.uint8).reshape(-1, *CROP, 4)
         )

@@ -108,7 +108,8 @@ class _Recorder(SlotTracker):
         looks = super()._looks(found, of_slots, features, frame, seen, state)
         assert features.colors is not None
         picture = features.colors[frame].float().cpu().numpy()
-        self.views = self._views(found, of_slots, features.mask_features[frame], picture, seen)
+        cut_out = [found.cut_out(j, picture) for j in seen]
+        self.views = self._views(found, of_slots, features.mask_features[frame], seen, cut_out)
         return looks
 
     def _recognized(
