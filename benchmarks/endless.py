@@ -1,6 +1,7 @@
 """A camera that never ends: does anything grow, does an identity come twice, does the tracker get worse?
 
-`python -m benchmarks.endless [--model NAME] [--frames N] [--drift WINDOWS] [--json FILE]`
+`python -m benchmarks.endless [--model NAME] [--engine NAME] [--precision NAME] [--frames N] [--drift WINDOWS]
+[--json FILE]`
 
 Tracks `synthetic:endless`, on which ten thousand objects pass, as a live camera's engine does, and prints a row for
 every thousand objects: resident memory (MiB), CPU time of the tracker a window (ms), ids given, frames without a free
@@ -43,7 +44,7 @@ SEED, FRAMES = 9700, 12_000
 EVERY = 1000
 """Objects to a row."""
 START, AGAIN = 300, 20
-SEGMENT = "synthetic:medium?seeds=9000-9004&frames=80"
+SEGMENT = "synthetic:medium?seeds=9000-9019&frames=80"
 BANK = 1000
 """Frames over which the drift runs, forward and backward."""
 CHECKS = (100, 1_000, 10_000, 30_000, 50_000, 70_000, 100_000)
@@ -227,6 +228,8 @@ def main() -> None:
     """Run it; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="default")
+    parser.add_argument("--engine", default="torch")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--frames", type=int, default=FRAMES, help="of the endless camera (%(default)s)")
     parser.add_argument(
         "--drift", type=int, default=0, metavar="WINDOWS", help="100000 for the figure that is kept"
@@ -234,8 +237,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    tracker = load_tracker(arguments.model, device="cpu")
-    result: dict[str, Any] = {"model": arguments.model}
+    tracker = load_tracker(
+        arguments.model, device="cpu", engine=arguments.engine, precision=arguments.precision
+    )
+    result: dict[str, Any] = {"model": arguments.model, "engine": str(tracker.runtime.info)}
 
     def keep(part: str, figures: Any) -> None:
         result[part] = figures
