@@ -1,11 +1,12 @@
 """What computes the network, and what it costs: processor time of a frame by stage, engine beside engine.
 
-`python -m benchmarks.engines [--model default] [--engines torch openvino] [--frames 120] [--json FILE]
+`python -m benchmarks.engines [--model default] [--engines NAME[:PRECISION] ...] [--frames 120] [--json FILE]
 [--plot FILE]`
 
 One video of the synthetic world goes frame by frame through every engine, the order turned about each time, so that
 whatever else the machine does meets all alike. One thread each. The first `WARM` frames are not counted. Prints a
-table: the median of the milliseconds for each stage, and of the whole as a share of the first engine's.
+table: the median of the milliseconds for each stage, and of the whole as a share of the first engine's. Where the
+processor has bfloat16, torch and OpenVINO are asked for that too.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ from stream.window import RollingWindows
 from syncvis_online.evaluation.run import write_result
 from syncvis_online.evaluation.videos import open_videos
 from syncvis_online.online import load_tracker
+from syncvis_online.runtime import native_precision
 from syncvis_online.types import Image
 
 WARM = 10
 STAGES = ("encode", "decode", "rest", "frame")
+_PRECISIONS = {"float32": ("",), "bfloat16": ("", ":bfloat16")}
 
 
 class Lane:
     """One engine on its way through the video."""
 
     def __init__(self, model: str, engine: str) -> None:
-        loaded = load_tracker(model, device="cpu", engine=engine, threads=1)
+        name, _, precision = engine.partition(":")
+        loaded = load_tracker(model, device="cpu", engine=name, precision=precision or "float32", threads=1)
         self.info = loaded.runtime.info
         self._spent = Stopwatch()
         self._spent.watch(loaded.runtime, "encode")
@@ -76,7 +80,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="default")
-    parser.add_argument("--engines", nargs="+", default=["torch", "openvino"])
+    names = [
+        f"{name}{more}" for more in _PRECISIONS[native_precision("cpu")] for name in ("torch", "openvino")
+    ]
+    parser.add_argument("--engines", nargs="+", default=names)
     parser.add_argument("--frames", type=int, default=120)
     add_outputs(parser)
     options = parser.parse_args()

@@ -120,9 +120,12 @@ async def followed(tracker: OnlineTracker, url: str, seconds: float) -> tuple[Sp
 
 
 def ours(engine: str, threads: int) -> OnlineTracker:
-    """The checkpoint that ships, computed by torch or OpenVINO."""
+    """The checkpoint that ships, computed by torch or OpenVINO; in the precision that YOLO has there: float32 in torch,
+    and what OpenVINO takes by itself, bfloat16 where the processor has it.
+    """
     cv2.setNumThreads(threads)
-    return load_tracker("default", device="cpu", engine=engine, threads=threads)
+    precision = "float32" if engine == "torch" else "auto"
+    return load_tracker("default", device="cpu", engine=engine, precision=precision, threads=threads)
 
 
 def gflop(image: Image) -> float:
@@ -156,7 +159,7 @@ def compared(tracker: OnlineTracker, yolo: Yolo, url: str, seconds: float, round
         rows[name] = summary(each)
         rows[name]["tracked"] = round(float(np.mean([told["tracked"] for told in more[name]])), 1)
     rows[THEIRS]["stages_ms"] = more[THEIRS][-1]["stages_ms"]
-    rows[THEIRS]["format"] = more[THEIRS][-1]["format"]
+    rows[THEIRS] |= {name: more[THEIRS][-1][name] for name in ("format", "precision")}
     ratios = {
         "frames_per_s, ours / theirs": asdict(Ratio.of(spent[OURS], spent[THEIRS], "frames_per_s")),
         "cpu_ms, theirs / ours": asdict(Ratio.of(spent[THEIRS], spent[OURS], "cpu_ms")),
@@ -231,6 +234,7 @@ def measured(arguments: argparse.Namespace, python: Path, tell: Callable[[list[T
                     row["skipped"] = reason
                 else:
                     row["yolo"] = yolo.about
+                    row["precision"] = tracker.runtime.info.precision
                     row["gflop"] = {OURS: round(work, 2), THEIRS: round(yolo.about["gflop"], 2)}
                     row |= compared(tracker, yolo, url, arguments.seconds, arguments.rounds)
                 rows.append(row)

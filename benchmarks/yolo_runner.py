@@ -137,8 +137,17 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         "objects": objects / max(1, frames),
         "tracked": tracked / max(1, frames),
         "format": getattr(model.predictor.model, "format", "unknown"),
+        "precision": precision(),
         "stages_ms": {stage: round(median(each), 2) for stage, each in stages.items()},
     }
+
+
+def precision() -> str:
+    """What the model is computed in: OpenVINO's own choice, or torch's."""
+    compiled = getattr(model.predictor.model.backend, "ov_compiled_model", None)
+    if compiled is None:
+        return "float16" if model.predictor.model.fp16 else "float32"
+    return str(compiled.get_property("INFERENCE_PRECISION_HINT")).split("'")[1]  # <Type: 'bfloat16'>
 
 
 if __name__ == "__main__":
