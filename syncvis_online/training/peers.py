@@ -1,12 +1,13 @@
 """Processes that train one model: each takes a share of every batch, gradients are averaged.
 
 `accelerate` knows which device a process has and how processes talk; they are started by `accelerate launch` (several
-GPUs, several machines) or, on a CPU, by `spawn`: where cores are shared with other work, processes of one thread each
+GPUs, several machines) or, on a CPU, by `start`: where cores are shared with other work, processes of one thread each
 waste less than one process whose threads wait for each other at every operator.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import nn
-from torch.multiprocessing.spawn import spawn as spawn_processes
+from torch.multiprocessing.spawn import start_processes
 
 from syncvis_online.errors import ConfigError
 
@@ -99,17 +100,23 @@ class Peers:
             torch.distributed.destroy_process_group()
 
 
-def spawn(work: Callable[[Peers], None], count: int) -> None:
+def start(work: Callable[[Peers], None], count: int) -> None:
     """Run `work` in `count` processes of this machine that can average gradients, and wait for all.
 
-    Raises ConfigError when it has GPUs, but fewer than `count`.
+    Without GPUs they are forks of one process that has imported what they need and done nothing else: it is imported
+    once, however many they are and however often this process starts some. CUDA does not outlive a fork: with GPUs each
+    begins anew. Raises ConfigError when the machine has GPUs, but fewer than `count`.
     """
     gpus = torch.cuda.device_count()
     if 0 < gpus < count:
         raise ConfigError(f"processes: {count} are wanted, and there are {gpus} GPUs")
+    # The second is what torch's optimizers import when the first one is made, and takes as long as all of torch.
+    multiprocessing.set_forkserver_preload(["syncvis_online.training.loop", "torch._dynamo"])
     with tempfile.TemporaryDirectory() as folder:
-        spawn_processes(
-            partial(_peer, work=work, count=count, store=str(Path(folder) / "store")), nprocs=count
+        start_processes(
+            partial(_peer, work=work, count=count, store=str(Path(folder) / "store")),
+            nprocs=count,
+            start_method="spawn" if gpus else "forkserver",
         )
 
 

@@ -318,6 +318,11 @@ def test_rendered_videos_look_as_the_tracker_will_see_them(tmp_path: Path, fps: 
     assert all(any(np.array_equal(a, b) for b in shrunk) for a in clip.images)
 
 
+def test_a_process_that_renders_carries_no_torch() -> None:
+    program = "import sys, syncvis_online.training.rendered\nsys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 @pytest.mark.parametrize("train_encoder", [False, True])
 def test_a_stage_can_leave_the_encoder_as_it_is(tmp_path: Path, cache: Path, train_encoder: bool) -> None:
     begun = train_from_config(config(tmp_path, cache, steps=1), output=tmp_path / "begun", progress=False)
