@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -120,7 +122,22 @@ def start(work: Callable[[Peers], None], count: int) -> None:
         )
 
 
+def _end_with_parent() -> None:
+    """Interrupt this process when the one that started it ends, however it does: the system tells only a parent's own
+    children, and a fork is the child of the process that it was forked from.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _peer(rank: int, work: Callable[[Peers], None], count: int, store: str) -> None:
+    _end_with_parent()
     threads = max(1, torch.get_num_threads() // count)
     os.environ |= {
         "RANK": str(rank),

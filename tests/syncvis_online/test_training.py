@@ -9,9 +9,11 @@ import sys
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 import yaml
@@ -172,6 +174,30 @@ def test_two_processes_that_stop_and_resume_equal_two_that_do_not(
     assert a.provenance["step"] == b.provenance["step"] == 4
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
+
+
+def linger(peers: Peers) -> None:
+    """Say that this process is there, and stay."""
+    print(peers.rank, flush=True)
+    Event().wait()
+
+
+@pytest.mark.integration
+def test_processes_end_with_the_one_that_started_them() -> None:
+    program = (
+        f"from syncvis_online.training.peers import start\nfrom {__name__} import linger\nstart(linger, 2)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert {process.stdout.readline() for _ in range(2)} == {"0\n", "1\n"}
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        _, left = psutil.wait_procs(started, timeout=60)
+        for each in left:
+            each.kill()
+        assert not left
 
 
 @pytest.mark.integration
