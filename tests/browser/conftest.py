@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.support.rtsp_server import RtspServer
 
@@ -21,6 +21,9 @@ FLAGS = (
     # A camera that shows a test picture: a page has it once its context is given the permission.
     "--use-fake-device-for-media-stream",
 )
+
+PATIENCE_MS = 30_000
+"""How long a page may take to be as it is expected to be, on a busy machine; Playwright waits as long for all else."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +38,7 @@ async def chromium() -> AsyncIterator[Browser]:
     """Chromium as Debian packages it."""
     path = shutil.which("chromium")
     assert path is not None, "Chromium is needed (Debian: apt-get install chromium)"
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, headless=True, args=[*FLAGS])
         yield browser
