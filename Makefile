@@ -16,11 +16,10 @@ demo: setup ## Start the server on the embedded camera, or on CAMERA=rtsp://user
 	@$(BIN)/syncvis-online demo --port $(PORT)
 
 test: setup-dev system-packages ## All tests: units, real RTSP servers, a real browser, a real Prometheus
-# Two at a time, but for those in a browser: what is on a page depends on the pace of all that is behind it.
 # Units and what starts servers in processes of their own: what one leaves in a process, the other does not hear of.
 	$(BIN)/python -m pytest $(TWO) --durations 10 tests/syncvis_online tests/stream
 	$(BIN)/python -m pytest $(TWO) --durations 15 tests/integration
-	$(BIN)/python -m pytest --durations 10 tests/browser
+	$(BIN)/python -m pytest $(TWO) --durations 10 tests/browser
 
 check: setup-dev ## Lint, format, types
 	$(BIN)/ruff check .

@@ -28,7 +28,8 @@ LONGEST_FIRST = (
     *("syncvis_online/test_training.py", "integration/test_soak.py", "syncvis_online/test_conversion.py"),
     *("integration/test_cluster.py", "syncvis_online/test_openvino.py", "integration/test_faults.py"),
     *("integration/test_tracing.py", "integration/test_identities_restart.py"),
-    "stream/test_cameras_stress.py",
+    *("stream/test_cameras_stress.py", "browser/test_viewer_proof.py", "browser/test_masks_exact.py"),
+    *("browser/test_viewer_recovery.py", "browser/test_viewer_fallback.py"),
 )
 """Files that take half a minute and more: one of them begun last would have one process wait for the other."""
 

@@ -27,7 +27,7 @@ from syncvis_online.model import SyncVIS
 from syncvis_online.targets import Targets
 from syncvis_online.training.config import OptimizerConfig, TrainingConfig, load_training_config
 from syncvis_online.training.objective import carried_loss, clip_loss, sub_clips
-from syncvis_online.training.peers import Peers, launched_processes, spawn
+from syncvis_online.training.peers import Peers, launched_processes, start
 from syncvis_online.training.pictures import sample_picture
 from syncvis_online.training.records import Records
 from syncvis_online.training.samples import Samples, StepBatches
@@ -289,7 +289,7 @@ def train_from_config(
         # What is wrong is said here, in one line, and not by each; and what is made once is made here.
         Trainer(config, folder, Peers()).resume()
         samples = Samples(config, progress=progress)
-        spawn(
+        start(
             partial(run, samples=samples, folder=folder, deadline=deadline, progress=progress),
             config.processes,
         )

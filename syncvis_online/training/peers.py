@@ -1,14 +1,17 @@
 """Processes that train one model: each takes a share of every batch, gradients are averaged.
 
 `accelerate` knows which device a process has and how processes talk; they are started by `accelerate launch` (several
-GPUs, several machines) or, on a CPU, by `spawn`: where cores are shared with other work, processes of one thread each
+GPUs, several machines) or, on a CPU, by `start`: where cores are shared with other work, processes of one thread each
 waste less than one process whose threads wait for each other at every operator.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import nn
-from torch.multiprocessing.spawn import spawn as spawn_processes
+from torch.multiprocessing.spawn import start_processes
 
 from syncvis_online.errors import ConfigError
 
@@ -99,21 +102,42 @@ class Peers:
             torch.distributed.destroy_process_group()
 
 
-def spawn(work: Callable[[Peers], None], count: int) -> None:
+def start(work: Callable[[Peers], None], count: int) -> None:
     """Run `work` in `count` processes of this machine that can average gradients, and wait for all.
 
-    Raises ConfigError when it has GPUs, but fewer than `count`.
+    Without GPUs they are forks of one process that has imported what they need and done nothing else: it is imported
+    once, however many they are and however often this process starts some. CUDA does not outlive a fork: with GPUs each
+    begins anew. Raises ConfigError when the machine has GPUs, but fewer than `count`.
     """
     gpus = torch.cuda.device_count()
     if 0 < gpus < count:
         raise ConfigError(f"processes: {count} are wanted, and there are {gpus} GPUs")
+    # The second is what torch's optimizers import when the first one is made, and takes as long as all of torch.
+    multiprocessing.set_forkserver_preload(["syncvis_online.training.loop", "torch._dynamo"])
     with tempfile.TemporaryDirectory() as folder:
-        spawn_processes(
-            partial(_peer, work=work, count=count, store=str(Path(folder) / "store")), nprocs=count
+        start_processes(
+            partial(_peer, work=work, count=count, store=str(Path(folder) / "store")),
+            nprocs=count,
+            start_method="spawn" if gpus else "forkserver",
         )
 
 
+def _end_with_parent() -> None:
+    """Interrupt this process when the one that started it ends, however it does: the system tells only a parent's own
+    children, and a fork is the child of the process that it was forked from.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _peer(rank: int, work: Callable[[Peers], None], count: int, store: str) -> None:
+    _end_with_parent()
     threads = max(1, torch.get_num_threads() // count)
     os.environ |= {
         "RANK": str(rank),

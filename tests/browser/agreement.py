@@ -47,7 +47,7 @@ def coloured_pixels(shown: Image, camera: Image, colors: Sequence[tuple[int, int
 def _squared_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Of the colours in each pixel of two pictures, shape (H, W)."""
     difference = one - other
-    return np.asarray((difference * difference).sum(axis=2))
+    return np.asarray(np.einsum("hwc,hwc->hw", difference, difference))
 
 
 def masked_pixels(tracks: Sequence[Track], shape: tuple[int, int]) -> Mask:

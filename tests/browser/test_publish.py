@@ -44,18 +44,18 @@ async def watched_as_it_is(browser: Browser, address: str, service: Service) -> 
     await page.close()
 
 
-async def test_a_browser_publishes_its_camera(browser_with_camera: Browser) -> None:
+async def test_a_browser_publishes_its_camera(browser: Browser) -> None:
     service = make_published(read_timeout_s=2)
     assert isinstance(service.engine, SquareEngine)
     windows = service.engine.windows
     app = create_app(service, ServerOptions(publish_tokens=(TOKEN,)))
     async with serving(app) as (_, address), service:
-        page = await browser_with_camera.new_page()
+        page = await browser.new_page(permissions=["camera", "microphone"])
         await page.goto(address)
         location = await page.evaluate(PUBLISH, TOKEN)
         assert location.startswith("/whip/cam/sessions/")
         await until(lambda: sum(w.frames[-1].camera == "cam" for w in tuple(windows)) >= 15)
-        await watched_as_it_is(browser_with_camera, address, service)
+        await watched_as_it_is(browser, address, service)
         await page.close()
         await until(lambda: not service.cameras.doorways["cam"].occupied)
     frames = [w.frames[-1] for w in windows if w.frames[-1].camera == "cam"]

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -195,9 +195,10 @@ async def do_round(stage: Stage, number: int, held: Round) -> None:
     await stage.until_at_rest()
 
 
-async def settled(stage: Stage, before: Census | None) -> Census:
+async def settled(stage: Stage, before: Census | None, *, growth: float | None = None) -> Census:
     """What the server holds after a rest, once the counts have become those of `before`, or have had time enough, and
-    the least memory in that rest. `before` None: after nobody is there.
+    the least memory in that rest. `before` None: after nobody is there. With `growth` the rest ends as soon as no
+    memory is more than that share above `before`: what is looked at later can only make the least less.
     """
     now: Census
 
@@ -209,7 +210,8 @@ async def settled(stage: Stage, before: Census | None) -> Census:
 
     with suppress(AssertionError):
         await poll(at_rest, "at rest", SETTLE_S)
-        least = await _least_memory(stage)
+        enough = {} if before is None or growth is None else _allowed(before, growth)
+        least = await _least_memory(stage, enough)
         await poll(at_rest, "at rest", SETTLE_S)
         return replace(
             now, memory_kib={name: min(size, least[name]) for name, size in now.memory_kib.items()}
@@ -217,13 +219,23 @@ async def settled(stage: Stage, before: Census | None) -> Census:
     return now
 
 
-async def _least_memory(stage: Stage) -> dict[str, int]:
-    """The least of what is there in the course of a rest: with each window of the model some comes and goes."""
-    looks = [memory_of(stage.server.pid, readers_of(stage.server.pid))]
+def _allowed(before: Census, growth: float) -> dict[str, float]:
+    """The memory of each name that is not taken for growth, in KiB."""
+    return {name: (1 + growth) * size for name, size in before.memory_kib.items()}
+
+
+async def _least_memory(stage: Stage, enough: Mapping[str, float]) -> dict[str, int]:
+    """The least of what is there in the course of a rest: with each window of the model some comes and goes. The rest
+    is over before its time when all is down to what is `enough`.
+    """
+    least = memory_of(stage.server.pid, readers_of(stage.server.pid))
     for _ in range(round(REST_S / LOOK_S)):
+        if enough and all(least[name] <= size for name, size in enough.items()):
+            break
         await asyncio.sleep(LOOK_S)
-        looks.append(memory_of(stage.server.pid, readers_of(stage.server.pid)))
-    return {name: min(look[name] for look in looks) for name in looks[0]}
+        now = memory_of(stage.server.pid, readers_of(stage.server.pid))
+        least = {name: min(size, now[name]) for name, size in least.items()}
+    return least
 
 
 async def _even_pools(stage: Stage) -> None:

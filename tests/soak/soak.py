@@ -29,15 +29,18 @@ async def soak(
     rounds: Sequence[Round],
     *,
     warm_up: int = WARM_UP,
+    growth: float | None = None,
     told: Callable[[Sequence[Reading]], Any] = lambda readings: None,
 ) -> list[Reading]:
-    """Let a server live through rounds; `told` is called after each, with the readings so far."""
+    """Let a server live through rounds; `told` is called after each, with the readings so far. `growth`: a rest is over
+    before its time where no memory has grown by more since the warm-up (`settled`); None: no rest is.
+    """
     readings: list[Reading] = []
     began_s = time.monotonic()
     for number, held in enumerate(rounds):
         await do_round(stage, number, held)
         before = readings[warm_up - 1].census if len(readings) >= warm_up else None
-        held_now = await settled(stage, before)
+        held_now = await settled(stage, before, growth=growth)
         readings.append(Reading(time.monotonic() - began_s, held_now))
         told(readings)
     return readings

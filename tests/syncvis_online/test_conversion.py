@@ -6,7 +6,10 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,15 @@ from syncvis_online.online import load_tracker
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SIZES = ((128, 160), (160, 96))
 LABELS = [f"class {i}" for i in range(7)]
-Pair = tuple[Mask2FormerForUniversalSegmentation, Conversion]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """transformers' model, what it was converted to, and our model of that."""
+
+    theirs: Mask2FormerForUniversalSegmentation
+    conversion: Conversion
+    ours: SyncVIS
 
 
 def reference(backbone: str) -> Mask2FormerForUniversalSegmentation:
@@ -60,16 +71,12 @@ def reference(backbone: str) -> Mask2FormerForUniversalSegmentation:
 
 @pytest.fixture(scope="module", params=["resnet50", "swin_tiny"])
 def pair(request: pytest.FixtureRequest) -> Pair:
-    model = reference(request.param)
-    conversion = convert_tensors(model.state_dict(), LABELS)
+    theirs = reference(request.param)
+    conversion = convert_tensors(theirs.state_dict(), LABELS)
     assert conversion.config.backbone == request.param
-    return model, conversion
-
-
-def converted(conversion: Conversion) -> SyncVIS:
-    model = SyncVIS(conversion.config).double().eval()
-    model.load_state_dict(dict(conversion.tensors), strict=False)
-    return model
+    ours = SyncVIS(conversion.config).double().eval()
+    ours.load_state_dict(dict(conversion.tensors), strict=False)
+    return Pair(theirs, conversion, ours)
 
 
 def pictures(size: tuple[int, int]) -> torch.Tensor:
@@ -91,19 +98,18 @@ def answers(model: SyncVIS, images: torch.Tensor) -> dict[str, tuple[torch.Tenso
 
 @torch.inference_mode()
 def wanted(
-    model: Mask2FormerForUniversalSegmentation, ours: SyncVIS, images: torch.Tensor
+    theirs: Mask2FormerForUniversalSegmentation, ours: SyncVIS, images: torch.Tensor
 ) -> list[torch.Tensor]:
-    output = model(pixel_values=(images - ours.pixel_mean) / ours.pixel_std)
+    output = theirs(pixel_values=(images - ours.pixel_mean) / ours.pixel_std)
     return [output.class_queries_logits, output.masks_queries_logits]
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_logits_agree_in_double_precision(pair: Pair, size: tuple[int, int]) -> None:
-    model, conversion = pair
-    ours, images = converted(conversion), pictures(size)
-    expected = wanted(model, ours, images)
+    images = pictures(size)
+    expected = wanted(pair.theirs, pair.ours, images)
     assert float(expected[1].std()) > 1e-3, "masks that say something"
-    for branch, got in answers(ours, images).items():
+    for branch, got in answers(pair.ours, images).items():
         for a, b in zip(got, expected, strict=True):
             torch.testing.assert_close(
                 a, b, rtol=0, atol=1e-8, msg=lambda text, branch=branch: f"{branch}: {text}"
@@ -117,7 +123,17 @@ class Injected:
         self.masks, self.inject = iter(masks), inject
         self.flipped = self.bits = 0
         self._own = model.decoder._blocked_frames
-        model.decoder._blocked_frames = self  # type: ignore[method-assign, assignment]
+
+    @classmethod
+    @contextmanager
+    def into(cls, model: SyncVIS, masks: Sequence[torch.Tensor], *, inject: bool) -> Iterator[Injected]:
+        """Stand in for the decoder's own attention masks while inside."""
+        injected = cls(model, masks, inject=inject)
+        model.decoder._blocked_frames = injected  # type: ignore[method-assign, assignment]
+        try:
+            yield injected
+        finally:
+            model.decoder._blocked_frames = injected._own  # type: ignore[method-assign]
 
     def __call__(self, embeds: torch.Tensor, features: FrameFeatures, level: int) -> torch.Tensor:
         own = self._own(embeds, features, level)
@@ -128,42 +144,53 @@ class Injected:
         return theirs if self.inject else own
 
 
-def in_single_precision(
-    pair: Pair, size: tuple[int, int], *, inject: bool
-) -> tuple[Injected, list[torch.Tensor]]:
-    """Absolute differences of class and mask logits, (B, N, ...) each."""
-    model, conversion = pair
-    model.float()
-    masks: list[torch.Tensor] = []
-    hook = model.model.transformer_module.decoder.mask_predictor.register_forward_hook(
-        lambda module, given, output: masks.append(output[1])
-    )
-    try:
-        ours, images = converted(conversion).float(), pictures(size).float()
-        expected = wanted(model, ours, images)
-        injected = Injected(ours, masks, inject=inject)
-        got = answers(ours, images)["frame"]
-    finally:
-        hook.remove()
-        model.double()
-    return injected, [(a - b).abs() for a, b in zip(got, expected, strict=True)]
+@dataclass(frozen=True)
+class Single:
+    """Both models in single precision; by size of the pictures: what the reference answers, and its attention masks."""
+
+    theirs: Mask2FormerForUniversalSegmentation
+    ours: SyncVIS
+    told: dict[tuple[int, int], tuple[list[torch.Tensor], list[torch.Tensor]]] = field(default_factory=dict)
+
+    def wanted(self, size: tuple[int, int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        if size not in self.told:
+            masks: list[torch.Tensor] = []
+            hook = self.theirs.model.transformer_module.decoder.mask_predictor.register_forward_hook(
+                lambda module, given, output: masks.append(output[1])
+            )
+            expected = wanted(self.theirs, self.ours, pictures(size).float())
+            hook.remove()
+            self.told[size] = expected, masks
+        return self.told[size]
+
+    def differences(self, size: tuple[int, int], *, inject: bool) -> tuple[Injected, list[torch.Tensor]]:
+        """Absolute differences of class and mask logits, (B, N, ...) each."""
+        expected, masks = self.wanted(size)
+        with Injected.into(self.ours, masks, inject=inject) as injected:
+            got = answers(self.ours, pictures(size).float())["frame"]
+        return injected, [(a - b).abs() for a, b in zip(got, expected, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def single(pair: Pair) -> Single:
+    return Single(deepcopy(pair.theirs).float(), deepcopy(pair.ours).float())
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_logits_agree_in_single_precision_with_the_same_attention_masks(
-    pair: Pair, size: tuple[int, int]
+    single: Single, size: tuple[int, int]
 ) -> None:
-    _, differences = in_single_precision(pair, size, inject=True)
+    _, differences = single.differences(size, inject=True)
     for difference in differences:
         assert float(difference.max()) < 1e-4
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_in_single_precision_hardly_any_query_is_told_apart(
-    pair: Pair, size: tuple[int, int], record_property: Callable[[str, object], None]
+    single: Single, size: tuple[int, int], record_property: Callable[[str, object], None]
 ) -> None:
     """Attention masks flip where a mask's probability is 0.5 but for rounding, and change a whole query's row."""
-    injected, differences = in_single_precision(pair, size, inject=False)
+    injected, differences = single.differences(size, inject=False)
     share = injected.flipped / injected.bits
     record_property("flipped_mask_bits", share)
     print(f"{size}: {injected.flipped} of {injected.bits} bits of attention masks flipped, {share:.2e}")
@@ -271,19 +298,18 @@ def detectron2_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 
 
 def test_the_layout_of_detectron2_gives_the_same(pair: Pair) -> None:
-    model, conversion = pair
-    theirs = detectron2_tensors(model.state_dict())
+    theirs = detectron2_tensors(pair.theirs.state_dict())
     assert not [name for name in theirs if not name.startswith(("backbone.", "sem_seg_head."))]
     again = convert_tensors(theirs, LABELS)
     assert again.layout == "detectron2"
     assert again.unused == ()
-    assert again.config == conversion.config
+    assert again.config == pair.conversion.config
     for name, tensor in again.tensors.items():
-        assert torch.equal(tensor, conversion.tensors[name]), name
+        assert torch.equal(tensor, pair.conversion.tensors[name]), name
 
 
 def test_old_names_of_both_projects_are_known(pair: Pair) -> None:
-    model, conversion = pair
+    given, conversion = pair.theirs.state_dict(), pair.conversion
     old = {
         re.sub(
             r"attention\.([qkv])_proj",
@@ -294,11 +320,11 @@ def test_old_names_of_both_projects_are_known(pair: Pair) -> None:
             .replace("mlp.fc1", "intermediate.dense")
             .replace("mlp.fc2", "output.dense"),
         ): tensor
-        for name, tensor in model.state_dict().items()
+        for name, tensor in given.items()
     }
     older = {
         name.replace("predictor.query_feat", "predictor.static_query").replace("pixel_decoder.", ""): tensor
-        for name, tensor in detectron2_tensors(model.state_dict()).items()
+        for name, tensor in detectron2_tensors(given).items()
     }
     for tensors in (old, older):
         again = convert_tensors(tensors, LABELS)
@@ -384,7 +410,7 @@ def test_an_imported_model_tracks_a_clip(small: dict[str, torch.Tensor], tmp_pat
     """With association cosine, on the way that `track --model` goes: a slot keeps its id on a picture that stays."""
     save_file({k: v.contiguous() for k, v in detectron2_tensors(small).items()}, tmp_path / "a.safetensors")
     import_weights(str(tmp_path / "a.safetensors"), tmp_path / "out.safetensors", LABELS)
-    seeing = {"birth_score": 0.0, "keep_score": 0.0, "duplicate_iou": 1.0, "min_area": 1}
+    seeing = {"birth_score": 0.0, "keep_score": 0.0, "duplicate_iou": 1.0, "min_area": 1, "short_side": 128}
     tracker = load_tracker(str(tmp_path / "out.safetensors"), settings=seeing)
     picture = SyntheticWorld(load_level("easy"), 1).step().image
     answers = list(tracker.track_video([picture] * 3, 10.0))

@@ -9,9 +9,11 @@ import sys
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 import yaml
@@ -174,6 +176,30 @@ def test_two_processes_that_stop_and_resume_equal_two_that_do_not(
         assert torch.equal(x, y), name
 
 
+def linger(peers: Peers) -> None:
+    """Say that this process is there, and stay."""
+    print(peers.rank, flush=True)
+    Event().wait()
+
+
+@pytest.mark.integration
+def test_processes_end_with_the_one_that_started_them() -> None:
+    program = (
+        f"from syncvis_online.training.peers import start\nfrom {__name__} import linger\nstart(linger, 2)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert {process.stdout.readline() for _ in range(2)} == {"0\n", "1\n"}
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        _, left = psutil.wait_procs(started, timeout=60)
+        for each in left:
+            each.kill()
+        assert not left
+
+
 @pytest.mark.integration
 def test_a_launcher_s_processes_give_what_ours_give(
     tmp_path: Path, cache: Path, of_two_processes: Path
@@ -316,6 +342,11 @@ def test_rendered_videos_look_as_the_tracker_will_see_them(tmp_path: Path, fps: 
     world = SyntheticWorld(load_level("easy"), 5, fps=fps)
     shrunk = [cv2.resize(world.step().image, (96, 64), interpolation=cv2.INTER_AREA) for _ in range(2)]
     assert all(any(np.array_equal(a, b) for b in shrunk) for a in clip.images)
+
+
+def test_a_process_that_renders_carries_no_torch() -> None:
+    program = "import sys, syncvis_online.training.rendered\nsys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("train_encoder", [False, True])
