@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import shutil
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -21,18 +22,19 @@ from typing import Any
 
 import httpx
 import psutil
-from playwright.async_api import Page
+from playwright.async_api import async_playwright
 from tabulate import tabulate
 
 from benchmarks.many_cameras import serve_clip
 from benchmarks.report import add_outputs
 from syncvis_online.evaluation.run import write_result
-from tests.browser.conftest import chromium
+from tests.browser.conftest import FLAGS
 from tests.browser.pages import wait_for_state
 from tests.integration.processes import ServeProcess, write_config
 from tests.support.rtsp_server import RtspServer
 
 CAMERA = "cam0"
+CHROMIUM = shutil.which("chromium")
 SETTLE_S = 8.0
 READY_WITHIN_S = 120.0
 
@@ -45,9 +47,10 @@ async def measured(config: Path, viewer: str, seconds: float) -> dict[str, Any]:
             async with asyncio.timeout(READY_WITHIN_S):
                 while not (await told(http))["processed"]:  # noqa: ASYNC110  # polled, as from outside
                     await asyncio.sleep(0.2)
-            page: Page | None = None
             if viewer == "page":
-                browser = await stack.enter_async_context(chromium())
+                playwright = await stack.enter_async_context(async_playwright())
+                browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+                stack.push_async_callback(browser.close)
                 page = await browser.new_page(viewport={"width": 1280, "height": 800})
                 await page.goto(server.address)
                 await wait_for_state(page, "live")
