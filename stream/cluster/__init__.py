@@ -12,6 +12,7 @@ single machine is. Ray starts workers, tells which nodes there are, and carries 
     passing.py    which results a gateway passes on
     meter.py      what a worker can do, by what it did
     host.py       a worker without Ray: the single machine's service, as it is ordered to be
+    drain.py      a worker emptied from outside, and waited for
 
 know nothing of Ray (the first eight not of asyncio either);
 

@@ -28,13 +28,9 @@ def serve_on_cluster(config: ServeConfig, address: str | None, *, stop: bool) ->
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request
     if not stop:
         check_server(config.server)
-    try:
-        import httpx  # noqa: F401
-        import ray
-    except ImportError as error:
-        raise ConfigError(
-            f"--cluster needs the extra: pip install 'syncvis-online[cluster]' ({error})"
-        ) from None
+    check_extra()
+    import ray
+
     from stream.cluster import connection
 
     connection.connect(address)
@@ -46,6 +42,17 @@ def serve_on_cluster(config: ServeConfig, address: str | None, *, stop: bool) ->
     finally:
         ray.shutdown()
     return 0
+
+
+def check_extra() -> None:
+    """Raises ConfigError where what a cluster needs is not installed."""
+    try:
+        import httpx  # noqa: F401
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"--cluster needs the extra: pip install 'syncvis-online[cluster]' ({error})"
+        ) from None
 
 
 async def _serve(config: ServeConfig, address: str) -> None:

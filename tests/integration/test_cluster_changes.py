@@ -1,0 +1,57 @@
+"""A real Ray cluster of three nodes that is changed while it runs, by commands and signals as a person has them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.trials import ADMIN, Trials, fullest
+from tests.cluster.watch import watching
+from tests.integration.processes import COMMAND, ServeProcess, write_config
+from tests.support.ray_cluster import RayCluster
+
+pytestmark = pytest.mark.integration
+
+URL = "synthetic:3?fps=5&size=160x96"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves the pipes of the nodes that it starts
+async def test_what_is_changed_while_it_runs(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"door": URL, "yard": URL}, server={"port": 0, "admin_tokens": [ADMIN]})
+    with RayCluster(nodes=2) as cluster, ServeProcess(config, "--cluster", cluster.address) as gateway:
+        async with watching(gateway.address) as watch:
+            trials = Trials(cluster, gateway.address, watch, frozenset({"door", "yard"}))
+            state = await trials.until_well(workers=2)
+            await drained(trials, fullest(state)["worker"])
+            assert watch.wrong() == 0
+        assert gateway.end()[0] == 0
+
+
+async def drained(trials: Trials, worker: str) -> None:
+    """A worker is drained by the command, with no result lost to order; the last one cannot be; the head has none."""
+    code, text = await drain(trials, "no-such-worker")
+    assert (code, "no worker no-such-worker: there is worker-" in text) == (2, True), text
+    code, text = await drain(trials, worker)
+    assert (code, f"drained: {worker}, of " in text) == (0, True), text
+    state = await trials.state()
+    assert [each["cameras"] for each in state["workers"] if each["worker"] == worker] == [0]
+    state = await trials.until_well(workers=2)
+    (other,) = (each["worker"] for each in state["workers"] if each["worker"] != worker)
+    assert {owner["worker"] for owner in state["cameras"].values()} == {other}
+    code, text = await drain(trials, other, "--within", "1")
+    assert (code, "no other worker takes any" in text) == (1, True), text
+    code, text = await drain(trials)  # of the head's node, which is this machine's first
+    assert (code, "this node has no worker" in text) == (0, True), text
+
+
+async def drain(trials: Trials, *arguments: str) -> tuple[int, str]:
+    """The exit code of `drain`, and all that it said."""
+    command = [*COMMAND, "drain", "--cluster", trials.cluster.address, *arguments]
+    ended = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=False, timeout=100
+    )
+    return ended.returncode, f"{ended.stdout}{ended.stderr}"
