@@ -126,8 +126,9 @@ class ClusterConfig(Section):
     workers of `worker_cpus` and `worker_gpus` as it has room for, `workers_per_node` at most; each listens at a port of
     its own, of `worker_ports` where given. `lease_s`: for so long a worker publishes that hears nothing of the cluster,
     and so long a camera of a dead node waits. `most_workers`: Ray's autoscaler is asked for room for more workers where
-    cameras want them, up to so many. `whep`: who watches is answered for its worker ("proxy"), or sent there
-    ("redirect"), which it then has to reach.
+    cameras want them, up to so many; where there have been too many for `fewer_after_s`, some are ended, down to
+    `least_workers`, so that it takes their nodes away. `whep`: who watches is answered for its worker ("proxy"), or
+    sent there ("redirect"), which it then has to reach.
     """
 
     worker_cpus: Annotated[float, Field(ge=0.01, le=1024)] = 1.0
@@ -138,7 +139,15 @@ class ClusterConfig(Section):
     ) = None
     lease_s: Annotated[float, Field(ge=1, le=60)] = 3.0
     most_workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    least_workers: Annotated[int, Field(ge=1, le=10_000)] = 1
+    fewer_after_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
     whep: Literal["proxy", "redirect"] = "proxy"
+
+    @model_validator(mode="after")
+    def _has_room(self) -> ClusterConfig:
+        if self.most_workers is not None and self.least_workers > self.most_workers:
+            raise ValueError("least_workers are more than most_workers")
+        return self
 
 
 class LogConfig(Section):

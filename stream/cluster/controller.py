@@ -152,13 +152,18 @@ class Controller:
             ]
 
     async def _ask(self) -> None:
-        """Tell Ray's autoscaler how many workers are wanted, where it may be told."""
-        most = self._spec.config.cluster.most_workers
-        if most is None or not self._crew.places:
+        """Tell Ray's autoscaler how many workers are wanted, where it may be told, and give back those that are not."""
+        cluster = self._spec.config.cluster
+        if cluster.most_workers is None or not self._crew.has_looked:
             return
-        self._wanted = self._wanted or Wanted(most)
+        if self._wanted is None:
+            self._wanted = Wanted(cluster.least_workers, cluster.most_workers, cluster.fewer_after_s)
         table, now_s = replace(self._book.table(), places=self._crew.places), time.monotonic()
         workers = self._wanted.after(table, now_s)
+        self._book.want(workers, cluster.fewer_after_s, now_s)
+        for worker in self._book.spares():
+            self._crew.give_back(worker)
+        self._crew.need(workers + self._book.drained)
         if workers != self._asked or now_s - self._asked_s >= ASKED_AGAIN_S:
             await asyncio.to_thread(self._crew.ask, workers)
             if workers != self._asked:

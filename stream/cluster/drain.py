@@ -36,9 +36,11 @@ async def drain(
                 _check(workers, table)
             left = _chosen(table, workers, node)
             for each in left:
-                had[each.worker] = max(had.get(each.worker, 0), each.cameras)
-                if not each.draining:  # also where a controller was started again, which knows nothing of it
+                if (
+                    each.worker not in had or not each.draining
+                ):  # also where the controller is another one by now
                     await control.drain(each.worker)
+                had[each.worker] = max(had.get(each.worker, 0), each.cameras)
             if not any(each.cameras for each in left):
                 return had
             problem = _problem(left, table, within_s)

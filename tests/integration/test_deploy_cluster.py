@@ -119,6 +119,7 @@ def test_the_config_and_the_pods_say_the_same() -> None:
         == float(container(NODES["template"])["resources"]["requests"]["cpu"])
     )
     assert config.cluster.most_workers == NODES["maxReplicas"]
+    assert config.cluster.least_workers == NODES["minReplicas"]
     first, last = config.server.webrtc.ports or (0, 0)
     assert last - first + 1 >= config.server.webrtc.viewers
     said = (CLUSTER / "network.yaml").read_text()

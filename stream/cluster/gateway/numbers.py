@@ -65,7 +65,7 @@ class _OfCluster(Collector):
         yield GaugeMetricFamily("syncvis_cluster_workers", "Workers that report.", len(table.workers))
         yield GaugeMetricFamily(
             "syncvis_cluster_places",
-            "Workers that the nodes have room for, each of which should report.",
+            "Workers that should report: as many as the nodes have room for, less those that were too many.",
             table.places,
         )
         yield GaugeMetricFamily(
