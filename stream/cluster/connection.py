@@ -105,6 +105,10 @@ class RayControl:
         """See `Control`."""
         return bool(await self._asked("change", camera, settings))
 
+    async def reload(self, before: Mapping[str, Settings], now: Mapping[str, Settings]) -> list[str]:
+        """See `Control`."""
+        return list(await self._asked("reload", before, now))
+
     async def remove(self, camera: str) -> bool:
         """See `Control`."""
         return bool(await self._asked("remove", camera))

@@ -17,6 +17,7 @@ from typing import Any
 from stream.cluster.book import Book
 from stream.cluster.crew import Crew
 from stream.cluster.messages import Orders, Report, Settings, Table
+from stream.cluster.reload import reload
 from stream.cluster.spec import Spec
 from stream.cluster.storage import RayStorage
 from stream.cluster.wanted import Wanted
@@ -106,6 +107,10 @@ class Controller:
         """Let there be these cameras, as they are in a config file."""
         for camera, settings in cameras.items():
             self._book.put(camera, settings)
+
+    async def reload(self, before: dict[str, Settings], now: dict[str, Settings]) -> list[str]:
+        """See `stream.cluster.reload`. Raises OSError."""
+        return reload(self._book, before, now)
 
     async def remove(self, camera: str) -> bool:
         """Let there be no such camera; whether there was one."""

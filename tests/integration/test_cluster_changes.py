@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 from tests.cluster.trials import ADMIN, Trials, fullest
 from tests.cluster.watch import watching
 from tests.integration.processes import COMMAND, ServeProcess, write_config
+from tests.integration.test_cameras_reload import rewrite
+from tests.stream.viewer_frames import until
 from tests.support.ray_cluster import RayCluster
 
 pytestmark = pytest.mark.integration
@@ -26,9 +30,24 @@ async def test_what_is_changed_while_it_runs(tmp_path: Path) -> None:
         async with watching(gateway.address) as watch:
             trials = Trials(cluster, gateway.address, watch, frozenset({"door", "yard"}))
             state = await trials.until_well(workers=2)
+            await read_again(trials, gateway, config)
             await drained(trials, fullest(state)["worker"])
             assert watch.wrong() == 0
         assert gateway.end()[0] == 0
+
+
+async def read_again(trials: Trials, gateway: ServeProcess, config: Path) -> None:
+    """At SIGHUP cameras are as the file says; one that wants other workers changes nothing, cameras neither."""
+    rewrite(config, cameras={"door": {"url": URL}, "yard": {"url": URL}, "gate": {"url": URL}})
+    os.kill(gateway.pid, signal.SIGHUP)
+    trials.cameras |= {"gate"}
+    await trials.until_well(workers=2)
+    rewrite(config, cameras={"door": {"url": URL}}, pipeline={"stride": 2})
+    os.kill(gateway.pid, signal.SIGHUP)
+    await until(
+        lambda: "nothing has changed: the cluster was started with another pipeline" in gateway.errors()
+    )
+    assert (await trials.state())["cameras"].keys() == {"door", "yard", "gate"}
 
 
 async def drained(trials: Trials, worker: str) -> None:

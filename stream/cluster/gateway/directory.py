@@ -41,6 +41,10 @@ class Control(Protocol):
         """See `Controller.change`."""
         ...
 
+    async def reload(self, before: Mapping[str, Settings], now: Mapping[str, Settings]) -> list[str]:
+        """See `Controller.reload`."""
+        ...
+
     async def remove(self, camera: str) -> bool:
         """See `Controller.remove`."""
         ...

@@ -17,6 +17,7 @@ from stream.cluster.gateway.app import create_gateway
 from stream.cluster.gateway.directory import AwayError
 from stream.cluster.host import Host
 from stream.cluster.messages import Settings, Table
+from stream.cluster.reload import reload
 from stream.cluster.spec import Spec
 from stream.commands.web import server_options
 from stream.config import ServeConfig
@@ -142,6 +143,11 @@ class LocalCluster:
         if known:
             self.book.put(camera, settings, trusted=False)
         return known
+
+    async def reload(self, before: Mapping[str, Settings], now: Mapping[str, Settings]) -> list[str]:
+        """See `Control`."""
+        self._answer()
+        return reload(self.book, before, now)
 
     async def remove(self, camera: str) -> bool:
         """See `Control`."""
