@@ -66,7 +66,7 @@ class Spec:
         update: dict[str, Any] = {
             "host": host,
             "port": 0,
-            "tls": None,
+            "tls": self.config.cluster.tls,
             "admin_tokens": (),
             "allowed_hosts": ("*",),
             "drain_s": 0.0,

@@ -27,6 +27,7 @@ from stream.tenure import boot_time_s
 if TYPE_CHECKING:
     from stream.app import Service
     from stream.cluster.host import Host
+    from stream.commands.web import WebServer
     from stream.config import ServeConfig
     from stream.engine import Engine
     from stream.identities import IdLedger
@@ -35,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 CONTROLLER = "controller"
 RETRY_S = 0.2
+RENEWED_EVERY_S = 3600.0
 LEAST_S = 0.05
 """Between two reports: what takes a while to be done is not asked for without a pause."""
 
@@ -117,6 +119,7 @@ class Worker:
             tasks.create_task(web.run(service, Roster(service)), name="http server")
             address = (await ready).rstrip("/")
             _log.info("worker %s is at %s", self._name, address)
+            tasks.create_task(_renew_certificate(web), name="certificate")
             await self._report(host, address)
 
     async def _report(self, host: Host, address: str) -> None:
@@ -152,6 +155,16 @@ class Worker:
             return None
         self._alone = False
         return orders
+
+
+async def _renew_certificate(web: WebServer) -> None:
+    """Read it again now and then, for ever: nobody sends a worker a signal."""
+    while True:
+        await asyncio.sleep(RENEWED_EVERY_S)
+        try:
+            web.renew_certificate()
+        except ConfigError as error:
+            _log.error("the certificate was not loaded again: %s", error)
 
 
 async def answer_of(reference: Any) -> Any:

@@ -40,7 +40,10 @@ def serve_on_cluster(load: Callable[[], ServeConfig], address: str | None, *, st
     import ray
 
     from stream.cluster import connection
+    from stream.cluster.gateway.workers import trusted
 
+    if config.cluster.tls is not None:
+        trusted(config.cluster.tls)
     connection.connect(address)
     try:
         if stop:

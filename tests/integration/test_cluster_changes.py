@@ -14,6 +14,7 @@ from tests.cluster.trials import ADMIN, Trials, fullest
 from tests.cluster.watch import watching
 from tests.integration.processes import COMMAND, ServeProcess, write_config
 from tests.integration.test_cameras_reload import rewrite
+from tests.stream.cluster.test_tls import tls_of
 from tests.stream.viewer_frames import until
 from tests.support.ray_cluster import RayCluster
 
@@ -25,11 +26,17 @@ URL = "synthetic:3?fps=5&size=160x96"
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves the pipes of the nodes that it starts
 async def test_what_is_changed_while_it_runs(tmp_path: Path) -> None:
-    config = write_config(tmp_path, {"door": URL, "yard": URL}, server={"port": 0, "admin_tokens": [ADMIN]})
+    config = write_config(
+        tmp_path,
+        {"door": URL, "yard": URL},
+        server={"port": 0, "admin_tokens": [ADMIN]},
+        cluster={"tls": tls_of(tmp_path)},
+    )
     with RayCluster(nodes=2) as cluster, ServeProcess(config, "--cluster", cluster.address) as gateway:
         async with watching(gateway.address) as watch:
             trials = Trials(cluster, gateway.address, watch, frozenset({"door", "yard"}))
             state = await trials.until_well(workers=2)
+            assert all(each["address"].startswith("https://") for each in state["workers"])
             await read_again(trials, gateway, config)
             await drained(trials, fullest(state)["worker"])
             assert watch.wrong() == 0

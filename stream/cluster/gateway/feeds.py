@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, Self
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from stream.cluster.gateway.directory import Directory
+from stream.cluster.gateway.workers import Workers
 from stream.cluster.messages import Owner
 from stream.cluster.passing import Passing
 from stream.feeds import Message
@@ -27,7 +27,6 @@ What = Literal["tracks", "events"]
 RETRY_S = 0.2
 MOST_EVENTS = 256
 """Events that a slow reader has not read yet; the oldest go first."""
-_MAX_BYTES = 64 * 2**20
 _ORDER = {"tracks": "seq", "events": "number"}
 
 
@@ -40,14 +39,14 @@ class ClusterFeed:
     def __init__(
         self,
         directory: Directory,
-        secret: str,
+        workers: Workers,
         what: What,
         cameras: frozenset[str],
         query: str = "",
         on_stale: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory, self._what, self._query = directory, what, query
-        self._headers = {"Authorization": f"Bearer {secret}"}
+        self._workers = workers
         self._named, self._on_stale = cameras, on_stale
         self._pending: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._wake = asyncio.Event()
@@ -110,17 +109,10 @@ class ClusterFeed:
                 await asyncio.sleep(RETRY_S)
 
     async def _read(self, camera: str, owner: Owner, passing: Passing) -> None:
-        address = f"ws{owner.address.removeprefix('http')}/api/cameras/{camera}/{self._what}"
-        url = f"{address}?{self._query}" if self._query else address
+        path = f"/api/cameras/{camera}/{self._what}"
+        path = f"{path}?{self._query}" if self._query else path
         try:
-            async with connect(
-                url,
-                additional_headers=self._headers,
-                max_size=_MAX_BYTES,
-                open_timeout=2,
-                close_timeout=0.1,
-                proxy=None,
-            ) as socket:
+            async with self._workers.socket(owner.address, path) as socket:
                 async for text in socket:
                     self._take(camera, str(text), passing)
         except (OSError, TimeoutError, WebSocketException) as error:

@@ -117,7 +117,11 @@ def targets(table: Table) -> list[dict[str, object]]:
     return [
         {
             "targets": [worker.address.partition("://")[2]],
-            "labels": {"worker": worker.worker, "node": worker.node[:12]},
+            "labels": {
+                "__scheme__": worker.address.partition("://")[0],
+                "worker": worker.worker,
+                "node": worker.node[:12],
+            },
         }
         for worker in table.workers
     ]

@@ -23,6 +23,7 @@ from stream.commands.web import server_options
 from stream.config import ServeConfig
 from stream.engine import TrackerEngine
 from stream.identities import IdLedger
+from stream.listening import tls_context
 from stream.server import create_app
 from stream.tenure import boot_time_s
 from syncvis_online.config import TrackerConfig
@@ -185,7 +186,8 @@ async def local_cluster(
             engine = TrackerEngine(OnlineTracker(tiny_checkpoint(TRACKER)), ledger)
             service = await stack.enter_async_context(Service(settings, engine, ledger=ledger))
             app = create_app(service, server_options(settings.server, None))
-            _, address = await stack.enter_async_context(serving(app))
+            tls = None if settings.server.tls is None else tls_context(settings.server.tls)
+            _, address = await stack.enter_async_context(serving(app, tls=tls))
             worker = LocalWorker(name, address, service, Host.__new__(Host))
             worker.host = Host(service, ledger, name, "node", now_s=worker.now_s)
             stack.push_async_callback(service.close)
