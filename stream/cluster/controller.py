@@ -18,7 +18,7 @@ from stream.cluster.book import Book
 from stream.cluster.crew import Crew
 from stream.cluster.messages import Orders, Report, Settings, Table
 from stream.cluster.reload import reload
-from stream.cluster.spec import Spec
+from stream.cluster.spec import PackedSpec, unpacked
 from stream.cluster.storage import RayStorage
 from stream.cluster.wanted import Wanted
 from stream.cluster.worker import Worker
@@ -33,13 +33,13 @@ HOLD_S = 0.5
 
 
 class Controller:
-    """`spec`: of the cluster, by who started it first. `worker`: what runs on its nodes."""
+    """`packed`: the spec of the cluster, by who started it first. `worker`: what runs on its nodes."""
 
-    def __init__(self, spec: Spec, worker: type[Worker] = Worker) -> None:
+    def __init__(self, packed: PackedSpec, worker: type[Worker] = Worker) -> None:
         from stream.log import set_up_logging
 
+        self._spec = spec = unpacked(packed)
         set_up_logging(spec.config.log.level, spec.config.log.format)
-        self._spec = spec
         self._book = Book(RayStorage(), spec.config.cluster.lease_s, time.monotonic())
         self._crew = Crew(spec, self._died, worker)
         self._wanted: Wanted | None = None
@@ -48,10 +48,10 @@ class Controller:
         self._wake: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def join(self) -> Spec:
-        """What this cluster runs."""
+    async def join(self) -> PackedSpec:
+        """What this cluster runs, packed."""
         self._begin()
-        return self._spec
+        return self._spec.packed()
 
     async def beat(self, report: Report) -> Orders:
         """A worker's report, and what it is to do."""

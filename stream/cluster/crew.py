@@ -134,7 +134,7 @@ class Crew:
             max_restarts=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
-        return actor.remote(self._spec, name)
+        return actor.remote(self._spec.packed(), name)
 
     async def _find(self) -> None:
         """Those of a controller before this one."""

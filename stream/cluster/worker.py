@@ -19,9 +19,8 @@ from ray.exceptions import ActorDiedError
 from ray.util import get_node_ip_address
 
 from stream.cluster.messages import Orders, Report
-from stream.cluster.spec import Spec
+from stream.cluster.spec import PackedSpec, unpacked
 from stream.errors import ConfigError
-from stream.metrics import package_version
 from stream.tenure import boot_time_s
 
 if TYPE_CHECKING:
@@ -46,10 +45,10 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """`name`: of the actor."""
+    """`packed`: the spec of the cluster, from its controller. `name`: of the actor."""
 
-    def __init__(self, spec: Spec, name: str) -> None:
-        self._spec, self._name = spec, name
+    def __init__(self, packed: PackedSpec, name: str) -> None:
+        self._packed, self._name = packed, name
         self._running: asyncio.Future[None] | None = None
         self._controller: Any = None
         self._alone = False
@@ -72,10 +71,7 @@ class Worker:
 
     def _work(self) -> None:
         try:
-            if self._spec.version != package_version():
-                raise ConfigError(
-                    f"version {package_version()} is installed, the cluster runs {self._spec.version}"
-                )
+            self._spec = unpacked(self._packed)
             asyncio.run(self._serve())
         except Exception as error:
             _log.exception("worker %s ended", self._name)

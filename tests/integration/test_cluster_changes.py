@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from stream.metrics import package_version
 from tests.cluster.trials import ADMIN, Trials, fullest
 from tests.cluster.watch import watching
 from tests.integration.processes import COMMAND, ServeProcess, write_config
 from tests.integration.test_cameras_reload import rewrite
 from tests.stream.cluster.test_tls import tls_of
 from tests.stream.viewer_frames import until
-from tests.support.ray_cluster import RayCluster
+from tests.support.ray_cluster import RayCluster, environment
 
 pytestmark = pytest.mark.integration
 
@@ -38,6 +39,7 @@ async def test_what_is_changed_while_it_runs(tmp_path: Path) -> None:
             state = await trials.until_well(workers=2)
             assert all(each["address"].startswith("https://") for each in state["workers"])
             await read_again(trials, gateway, config)
+            await another_version(trials, tmp_path)
             await drained(trials, fullest(state)["worker"])
             assert watch.wrong() == 0
         assert gateway.end()[0] == 0
@@ -55,6 +57,24 @@ async def read_again(trials: Trials, gateway: ServeProcess, config: Path) -> Non
         lambda: "nothing has changed: the cluster was started with another pipeline" in gateway.errors()
     )
     assert (await trials.state())["cameras"].keys() == {"door", "yard", "gate"}
+
+
+async def another_version(trials: Trials, folder: Path) -> None:
+    """A node with another version of the package gets no worker, and that is told; cameras go on where they were."""
+    package = folder / "syncvis_online-9.9.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: syncvis-online\nVersion: 9.9\n")
+    before = {name: owner["epoch"] for name, owner in (await trials.state())["cameras"].items()}
+    with environment({"PYTHONPATH": f"{folder}{os.pathsep}{os.environ['PYTHONPATH']}"}):
+        node = trials.cluster.add_node()  # Ray wants the main thread
+    said = f"the cluster runs version {package_version()}, and this is 9.9: update this machine"
+    async with asyncio.timeout(60):
+        while not any(said in problem for problem in (await trials.state())["problems"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)  # polled, as from outside
+    state = await trials.until_well(workers=2)
+    assert len(state["workers"]) == 2
+    assert {name: owner["epoch"] for name, owner in state["cameras"].items()} == before
+    await asyncio.to_thread(trials.cluster.kill, node)
 
 
 async def drained(trials: Trials, worker: str) -> None:
