@@ -16,6 +16,7 @@ import pytest
 from tests.cluster.trials import ADMIN
 from tests.integration.processes import ServeProcess, write_config
 from tests.support.autoscaled_ray import AutoscaledRay
+from tests.support.ray_cluster import RayCluster
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +30,8 @@ async def test_nodes_come_when_cameras_want_them_and_go_when_they_do_not(tmp_pat
         tmp_path,
         {"door": f"synthetic:3?fps={FPS}&size=160x96"},
         server={"port": 0, "admin_tokens": [ADMIN]},
-        cluster={"most_workers": 2, "fewer_after_s": 5},
+        # A longer lease: reports that a busy machine makes late are no failovers.
+        cluster={"most_workers": 2, "fewer_after_s": 5, "lease_s": 10},
     )
     admin = {"Authorization": f"Bearer {ADMIN}"}
     with AutoscaledRay(most=2) as cluster, ServeProcess(config, "--cluster", cluster.address) as gateway:
@@ -40,13 +42,34 @@ async def test_nodes_come_when_cameras_want_them_and_go_when_they_do_not(tmp_pat
             for name in more:
                 body = {"name": name, "url": f"synthetic:5?size=160x96&fps={FPS}"}
                 (await http.post("/api/cameras", json=body)).raise_for_status()
-            await until(http, lambda state: runs(state, workers=2))
+            grown = await until(http, lambda state: runs(state, workers=2))
             for name in more:
                 (await http.delete(f"/api/cameras/{name}")).raise_for_status()
             state = await until(http, lambda state: runs(state, workers=1) and nodes(cluster) == 2)
             assert state["places"] == 1, "none is missing"
-            assert state["failovers"] == 0, "who had cameras let go of them first"
+            assert state["failovers"] == grown["failovers"], "who had cameras let go of them first"
             assert state["problems"] == []
+        assert gateway.end()[0] == 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves the pipes of the nodes that it starts
+async def test_a_node_that_was_given_back_goes_on_where_the_other_one_is_lost(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path,
+        {"door": f"synthetic:3?fps={FPS}&size=160x96"},
+        cluster={"most_workers": 2, "fewer_after_s": 3},
+    )
+    with RayCluster(nodes=2) as cluster, ServeProcess(config, "--cluster", cluster.address) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.address) as http:
+            state = await until(http, lambda state: runs(state, workers=1) and state["places"] == 1)
+            (worker,) = state["workers"]
+            lost = next(node for node in cluster.nodes if node.node_id == worker["node"])
+            await asyncio.to_thread(cluster.kill, lost)
+            state = await until(
+                http, lambda state: runs(state, 1) and state["workers"][0]["node"] != worker["node"]
+            )
+            assert [each["node"] for each in state["workers"]] == [node.node_id for node in cluster.nodes]
         assert gateway.end()[0] == 0
 
 
