@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,6 +128,7 @@ class AutoscaledRay:
                 process.kill()
         psutil.wait_procs(all_of_it, timeout=30)
         self._head.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._environment.__exit__(None, None, None)
 
 

@@ -94,12 +94,14 @@ class ClusterFeed:
             self._wake.set()
 
     def _wanted(self) -> Set[str]:
-        """What is followed: the cameras that are named and there, or all workers by their addresses."""
+        """What is followed: the cameras that are named and there, or the workers that have any, by address."""
         table = self._directory.table
-        return self._named & table.cameras.keys() if self._named else {each.address for each in table.workers}
+        if self._named:
+            return self._named & table.cameras.keys()
+        return {each.address for each in table.workers if each.cameras}
 
     async def _follow_worker(self, address: str) -> None:
-        """Whatever it has now or later, so that no move needs a connection."""
+        """All that it has now or gets, so that a camera that moves there needs no connection of its own."""
         while True:
             await self._read(address, f"/api/{self._what}")
             await asyncio.sleep(RETRY_S)
