@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from stream.commands import demo, evaluate, serve, token, track, train, train_recognition, weights
+from stream.commands import demo, drain, evaluate, serve, token, track, train, train_recognition, weights
 from stream.errors import ConfigError, SyncVISError
 
 PROGRAM = "syncvis-online"
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
-    for command in (demo, serve, token, track, train, train_recognition, evaluate, weights):
+    for command in (demo, serve, drain, token, track, train, train_recognition, evaluate, weights):
         command.add_parser(commands)
     return parser
 

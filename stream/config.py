@@ -10,14 +10,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from pydantic import Field, ValidationError, model_validator
 
 from stream.camera_config import CameraConfig, Name
 from stream.errors import ConfigError
-from stream.server_config import Seconds, Section, ServerConfig
+from stream.server_config import Seconds, Section, ServerConfig, TlsConfig
 from stream.sources.urls import PUBLISHED
 from stream.types import Break, Policy
 from syncvis_online.validation import first_problems, read_yaml
@@ -121,13 +121,26 @@ class TracingConfig(Section):
     timeout_s: Seconds = 10.0
 
 
+class ClusterTlsConfig(TlsConfig):
+    """Gateways ask workers by HTTPS: the files of a worker's certificate and key, on its machine, read again each hour.
+    `ca`: the certificates of who signs them, on gateways' machines. `server_name`: the name that all of them are for;
+    left out, each is for the address of its worker.
+    """
+
+    where: ClassVar[str] = "cluster.tls"
+
+    ca: Annotated[str, Field(min_length=1)]
+    server_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$", max_length=253)] | None = None
+
+
 class ClusterConfig(Section):
     """How it runs on a Ray cluster (`serve --cluster`, extra `cluster`, docs/scale.md). On each node are as many
     workers of `worker_cpus` and `worker_gpus` as it has room for, `workers_per_node` at most; each listens at a port of
     its own, of `worker_ports` where given. `lease_s`: for so long a worker publishes that hears nothing of the cluster,
     and so long a camera of a dead node waits. `most_workers`: Ray's autoscaler is asked for room for more workers where
-    cameras want them, up to so many. `whep`: who watches is answered for its worker ("proxy"), or sent there
-    ("redirect"), which it then has to reach.
+    cameras want them, up to so many; where there have been too many for `fewer_after_s`, some are ended, down to
+    `least_workers`, so that it takes their nodes away. `whep`: who watches is answered for its worker ("proxy"), or
+    sent there ("redirect"), which it then has to reach. `tls`: between gateways and workers; left out, HTTP.
     """
 
     worker_cpus: Annotated[float, Field(ge=0.01, le=1024)] = 1.0
@@ -138,7 +151,16 @@ class ClusterConfig(Section):
     ) = None
     lease_s: Annotated[float, Field(ge=1, le=60)] = 3.0
     most_workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    least_workers: Annotated[int, Field(ge=1, le=10_000)] = 1
+    fewer_after_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
     whep: Literal["proxy", "redirect"] = "proxy"
+    tls: ClusterTlsConfig | None = None
+
+    @model_validator(mode="after")
+    def _has_room(self) -> ClusterConfig:
+        if self.most_workers is not None and self.least_workers > self.most_workers:
+            raise ValueError("least_workers are more than most_workers")
+        return self
 
 
 class LogConfig(Section):

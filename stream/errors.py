@@ -4,6 +4,7 @@
     +-- ConfigError                 a config file, key, value or argument is wrong
     +-- ModelError                  a checkpoint cannot be used
     +-- DataError                   a data set or annotation file is missing or damaged
+    +-- ClusterError                a cluster has not done in time what it was asked for
     +-- StreamError                 a camera failed; `retryable` says whether trying again can help
         +-- SourceUnavailable       cannot be reached, or went away (retryable)
         +-- SourceNotFound          the server is there, the path or file is not
@@ -20,6 +21,7 @@ from __future__ import annotations
 from syncvis_online.errors import ConfigError, DataError, ModelError, SyncVISError
 
 __all__ = [
+    "ClusterError",
     "ConfigError",
     "DataError",
     "ModelError",
@@ -32,6 +34,10 @@ __all__ = [
     "StreamError",
     "SyncVISError",
 ]
+
+
+class ClusterError(SyncVISError):
+    """A cluster has not done in time what it was asked for."""
 
 
 class StreamError(SyncVISError):

@@ -65,7 +65,7 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
             with open(path, "rb"):
                 pass
         except OSError as error:
-            raise ConfigError(f"server.tls.{key} {path}: {error.strerror or error}") from error
+            raise ConfigError(f"{tls.where}.{key} {path}: {error.strerror or error}") from error
     try:
         # An empty password: a key that is encrypted is an error, not a question on the terminal. First into a context
         # that nobody uses: a certificate whose key is another's would stay without one.
@@ -78,7 +78,7 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
             if reason == "KEY_VALUES_MISMATCH"
             else "no certificate and key in PEM, the key without a password"
         )
-        raise ConfigError(f"server.tls {tls.certificate}, {tls.key}: {fault}") from error
+        raise ConfigError(f"{tls.where} {tls.certificate}, {tls.key}: {fault}") from error
 
 
 def _check_can_listen(host: str, port: int) -> None:

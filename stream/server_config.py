@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -104,6 +104,9 @@ class TlsConfig(Section):
     """The files of a certificate, with those between it and its authority's, and of its key, in PEM. SIGHUP reads both
     again.
     """
+
+    where: ClassVar[str] = "server.tls"
+    """Its place in a config, for what is said of it."""
 
     certificate: Annotated[str, Field(min_length=1)]
     key: Annotated[str, Field(min_length=1)]

@@ -27,6 +27,7 @@ settings.load_profile("tests")
 LONGEST_FIRST = (
     *("syncvis_online/test_training.py", "integration/test_soak.py", "syncvis_online/test_conversion.py"),
     *("integration/test_cluster.py", "syncvis_online/test_openvino.py", "integration/test_faults.py"),
+    *("integration/test_cluster_autoscaled.py", "integration/test_cluster_changes.py"),
     *("integration/test_tracing.py", "integration/test_identities_restart.py"),
     *("stream/test_cameras_stress.py", "browser/test_viewer_proof.py", "browser/test_masks_exact.py"),
     *("browser/test_viewer_recovery.py", "browser/test_viewer_fallback.py"),

@@ -22,6 +22,7 @@ from stream.cluster.leases import Lease, Leases
 from stream.cluster.messages import Held, Orders, Owner, Released, Report, Settings, Table, WorkerState
 from stream.cluster.placement import Loads, Place, best_moves
 from stream.cluster.records import Storage
+from stream.cluster.surplus import surplus
 
 MARGIN = 1.1
 """Clocks of two machines do not differ so much in how fast they go."""
@@ -45,13 +46,21 @@ LEAST_S = 0.1
 
 @dataclass(slots=True)
 class _Worker:
-    """`until_s`: what it had when it reported last is its own up to then."""
+    """`until_s`: what it had when it reported last is its own up to then. `draining`: somebody asked for that; `spare`:
+    there are more workers than are wanted.
+    """
 
     report: Report
     seen_s: float
     came_s: float
     until_s: float
     draining: bool = False
+    spare: bool = False
+
+    @property
+    def leaves(self) -> bool:
+        """Whether all of its cameras go elsewhere."""
+        return self.draining or self.spare
 
 
 @dataclass(slots=True)
@@ -130,6 +139,39 @@ class Book:
         """Let all cameras of a worker go elsewhere. Raises KeyError."""
         self._workers[worker].draining = True
         self._looks_s = 0.0
+
+    def want(self, workers: int, settled_s: float, now_s: float) -> None:
+        """Let workers that are more than so many be emptied, as far as others have room for their cameras; take that
+        back where they are wanted. There are not too many while a camera is nowhere, or a worker came less than
+        `settled_s` ago.
+        """
+        there = {name: each for name, each in self._workers.items() if now_s - each.seen_s < SILENT_S}
+        missing = workers - sum(not each.leaves for each in there.values())
+        for worker in sorted((each for each in there.values() if each.spare), key=lambda each: each.came_s):
+            if missing > 0:
+                worker.spare, missing = False, missing - (not worker.draining)
+        newest_s = max((each.came_s for each in there.values()), default=now_s)
+        if missing >= 0 or self._free or now_s < max(self._rests_s, self._opens_s, newest_s + settled_s):
+            return
+        nodes: dict[str, list[Place]] = {}
+        for place in self._places(now_s):
+            nodes.setdefault(there[place.worker].report.node, []).append(place)
+        for name in surplus(nodes, workers):
+            there[name].spare, self._looks_s = True, 0.0
+
+    @property
+    def drained(self) -> int:
+        """How many workers are there that somebody drains: they are of no use to cameras any more."""
+        return sum(worker.draining and not worker.spare for worker in self._workers.values())
+
+    def spares(self) -> list[str]:
+        """The workers that are more than are wanted and have nothing left: they can be ended."""
+        leases = self._leases
+        return [
+            name
+            for name, worker in self._workers.items()
+            if worker.spare and not leases.of(name) and not leases.inherited_by(name)
+        ]
 
     def report(self, report: Report, now_s: float) -> None:
         """A worker says how it is: what it has is its own for a while longer. Raises OSError, and that holds."""
@@ -237,7 +279,7 @@ class Book:
         cameras = self._held_by(report.worker)
         return WorkerState(
             *(report.worker, report.address, report.node, len(cameras), sum(cameras.values())),
-            *(report.capacity_wps, report.busy, worker.draining, report.pid),
+            *(report.capacity_wps, report.busy, worker.leaves, report.pid),
         )
 
     def _heard(self, worker: str, camera: str, held: Held, now_s: float) -> None:
@@ -349,7 +391,7 @@ class Book:
             if now_s - worker.seen_s < SILENT_S:
                 cameras = self._held_by(name)
                 cameras |= {each: self._cameras.demand_of(each) for each in self._leases.inherited_by(name)}
-                places.append(Place(name, worker.report.capacity_wps, cameras, worker.draining))
+                places.append(Place(name, worker.report.capacity_wps, cameras, worker.leaves))
         return places
 
     def _move(self, now_s: float) -> None:
@@ -360,6 +402,6 @@ class Book:
             lease = self._leases.get(move.camera)
             if lease is None or lease.worker != move.source or lease.leaving_for is not None:
                 continue
-            drains = self._workers[lease.worker].draining
-            if drains or now_s - max(lease.began_s, newest_s) > SETTLED_S:
+            leaves = self._workers[lease.worker].leaves
+            if leaves or now_s - max(lease.began_s, newest_s) > SETTLED_S:
                 self._leases.leave(move.camera, move.target)

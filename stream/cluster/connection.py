@@ -20,7 +20,7 @@ from stream.cluster.controller import Controller
 from stream.cluster.crew import PREFIX
 from stream.cluster.gateway.directory import AwayError
 from stream.cluster.messages import Settings, Table
-from stream.cluster.spec import Spec
+from stream.cluster.spec import Spec, unpacked
 from stream.cluster.worker import CONTROLLER, Worker, answer_of
 from stream.config import ServeConfig
 from stream.errors import ConfigError, ModelError
@@ -105,6 +105,10 @@ class RayControl:
         """See `Control`."""
         return bool(await self._asked("change", camera, settings))
 
+    async def reload(self, before: Mapping[str, Settings], now: Mapping[str, Settings]) -> list[str]:
+        """See `Control`."""
+        return list(await self._asked("reload", before, now))
+
     async def remove(self, camera: str) -> bool:
         """See `Control`."""
         return bool(await self._asked("remove", camera))
@@ -158,8 +162,8 @@ async def start(config: ServeConfig, control: RayControl, worker: type[Worker] =
     cameras = {name: settings_of(each) for name, each in config.cameras.items()}
     try:
         async with asyncio.timeout(STARTED_WITHIN_S):
-            controller = actor.remote(Spec(config, make_token()), worker)
-            spec: Spec = await answer_of(controller.join.remote())
+            controller = actor.remote(Spec(config, make_token()).packed(), worker)
+            spec = unpacked(await answer_of(controller.join.remote()))
             spec.check(config)
             await answer_of(controller.ensure.remote(cameras))
     except (RayError, TimeoutError) as error:

@@ -17,7 +17,8 @@ from typing import Any
 from stream.cluster.book import Book
 from stream.cluster.crew import Crew
 from stream.cluster.messages import Orders, Report, Settings, Table
-from stream.cluster.spec import Spec
+from stream.cluster.reload import reload
+from stream.cluster.spec import PackedSpec, unpacked
 from stream.cluster.storage import RayStorage
 from stream.cluster.wanted import Wanted
 from stream.cluster.worker import Worker
@@ -32,13 +33,13 @@ HOLD_S = 0.5
 
 
 class Controller:
-    """`spec`: of the cluster, by who started it first. `worker`: what runs on its nodes."""
+    """`packed`: the spec of the cluster, by who started it first. `worker`: what runs on its nodes."""
 
-    def __init__(self, spec: Spec, worker: type[Worker] = Worker) -> None:
+    def __init__(self, packed: PackedSpec, worker: type[Worker] = Worker) -> None:
         from stream.log import set_up_logging
 
+        self._spec = spec = unpacked(packed)
         set_up_logging(spec.config.log.level, spec.config.log.format)
-        self._spec = spec
         self._book = Book(RayStorage(), spec.config.cluster.lease_s, time.monotonic())
         self._crew = Crew(spec, self._died, worker)
         self._wanted: Wanted | None = None
@@ -47,10 +48,10 @@ class Controller:
         self._wake: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def join(self) -> Spec:
-        """What this cluster runs."""
+    async def join(self) -> PackedSpec:
+        """What this cluster runs, packed."""
         self._begin()
-        return self._spec
+        return self._spec.packed()
 
     async def beat(self, report: Report) -> Orders:
         """A worker's report, and what it is to do."""
@@ -107,6 +108,10 @@ class Controller:
         for camera, settings in cameras.items():
             self._book.put(camera, settings)
 
+    async def reload(self, before: dict[str, Settings], now: dict[str, Settings]) -> list[str]:
+        """See `stream.cluster.reload`. Raises OSError."""
+        return reload(self._book, before, now)
+
     async def remove(self, camera: str) -> bool:
         """Let there be no such camera; whether there was one."""
         try:
@@ -152,13 +157,18 @@ class Controller:
             ]
 
     async def _ask(self) -> None:
-        """Tell Ray's autoscaler how many workers are wanted, where it may be told."""
-        most = self._spec.config.cluster.most_workers
-        if most is None or not self._crew.places:
+        """Tell Ray's autoscaler how many workers are wanted, where it may be told, and give back those that are not."""
+        cluster = self._spec.config.cluster
+        if cluster.most_workers is None or not self._crew.has_looked:
             return
-        self._wanted = self._wanted or Wanted(most)
+        if self._wanted is None:
+            self._wanted = Wanted(cluster.least_workers, cluster.most_workers, cluster.fewer_after_s)
         table, now_s = replace(self._book.table(), places=self._crew.places), time.monotonic()
         workers = self._wanted.after(table, now_s)
+        self._book.want(workers, cluster.fewer_after_s, now_s)
+        for worker in self._book.spares():
+            self._crew.give_back(worker)
+        self._crew.need(workers + self._book.drained)
         if workers != self._asked or now_s - self._asked_s >= ASKED_AGAIN_S:
             await asyncio.to_thread(self._crew.ask, workers)
             if workers != self._asked:

@@ -33,10 +33,12 @@ _NODE_DIGITS = 12
 
 @dataclass(slots=True)
 class _Slot:
-    """A place for a worker on a node."""
+    """A place for a worker on a node. `rests`: it has none because there are enough, so that Ray sees an idle node."""
 
     task: asyncio.Task[None] | None = None
+    actor: Any = None
     name: str = ""
+    rests: bool = False
     failures: int = 0
     again_at_s: float = 0.0
     problem: str = ""
@@ -49,13 +51,21 @@ class Crew:
         self._spec, self._on_death, self._worker = spec, on_death, worker
         self._slots: dict[tuple[str, int], _Slot] = {}
         self._nodes: dict[str, Any] = {}
+        self._since_s = time.monotonic()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known which nodes there are."""
+        return bool(self._nodes)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong, a line each."""
         problems = tuple(slot.problem for slot in self._slots.values() if slot.problem)
         cluster = self._spec.config.cluster
-        if self._nodes and not any(_room(node, cluster) for node in self._nodes.values()):
+        # Where Ray's autoscaler has been asked, nodes may be on their way.
+        waits = cluster.most_workers is not None and time.monotonic() - self._since_s < WAITS_S
+        if self._nodes and not waits and not any(_room(node, cluster) for node in self._nodes.values()):
             asked = f"{cluster.worker_cpus:g} CPU" + (
                 f" and {cluster.worker_gpus:g} GPU" * bool(cluster.worker_gpus)
             )
@@ -65,14 +75,30 @@ class Crew:
 
     @property
     def places(self) -> int:
-        """For how many workers the nodes that are there have room."""
-        return sum(_room(node, self._spec.config.cluster) for node in self._nodes.values())
+        """How many workers there should be: as many as nodes have room for, but for what was given back."""
+        room = sum(_room(node, self._spec.config.cluster) for node in self._nodes.values())
+        return room - sum(slot.rests for slot in self._slots.values())
 
     def well(self, worker: str) -> None:
         """A worker has reported: what was wrong before it is over."""
         for slot in self._slots.values():
             if slot.name == worker:
                 slot.problem = ""
+
+    def give_back(self, worker: str) -> None:
+        """End a worker that has nothing to do, and start none in its place until more are needed."""
+        for slot in self._slots.values():
+            if slot.name == worker and slot.task is not None and not slot.rests:
+                _log.info("worker %s is more than is wanted: it is ended", worker)
+                slot.rests = True
+                ray.kill(slot.actor)
+
+    def need(self, workers: int) -> None:
+        """Let so many be started or at work, as far as there are places that were given back."""
+        missing = workers - sum(slot.task is not None and not slot.rests for slot in self._slots.values())
+        for slot in self._slots.values():
+            if missing > 0 and slot.rests:
+                slot.rests, missing = False, missing - 1
 
     async def reconcile(self) -> None:
         """Have workers where there is room, and forget those of nodes that are gone."""
@@ -83,9 +109,9 @@ class Crew:
         for node_id, node in self._nodes.items():
             for place in range(_room(node, self._spec.config.cluster)):
                 slot = self._slots.setdefault((node_id[:_NODE_DIGITS], place), _Slot())
-                if slot.task is None and time.monotonic() >= slot.again_at_s:
+                if slot.task is None and not slot.rests and time.monotonic() >= slot.again_at_s:
                     slot.name = f"{PREFIX}-{node_id[:_NODE_DIGITS]}-{place}-{secrets.token_hex(3)}"
-                    slot.task = asyncio.create_task(self._tend(slot, self._start(slot.name, node_id)))
+                    self._see_to(slot, self._start(slot.name, node_id))
         alive = {node_id[:_NODE_DIGITS] for node_id in self._nodes}
         for key in [key for key, slot in self._slots.items() if key[0] not in alive and slot.task is None]:
             del self._slots[key]
@@ -108,7 +134,7 @@ class Crew:
             max_restarts=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
-        return actor.remote(self._spec, name)
+        return actor.remote(self._spec.packed(), name)
 
     async def _find(self) -> None:
         """Those of a controller before this one."""
@@ -118,7 +144,11 @@ class Crew:
             if parts[0] == PREFIX and len(parts) == 4:
                 slot = _Slot(name=name)
                 self._slots[parts[1], int(parts[2])] = slot
-                slot.task = asyncio.create_task(self._tend(slot, ray.get_actor(name)))
+                self._see_to(slot, ray.get_actor(name))
+
+    def _see_to(self, slot: _Slot, actor: Any) -> None:
+        slot.actor = actor
+        slot.task = asyncio.create_task(self._tend(slot, actor), name=slot.name)
 
     async def _tend(self, slot: _Slot, worker: Any) -> None:
         """See a worker to its end."""
@@ -131,7 +161,10 @@ class Crew:
             late.cancel()
             sign.cancel()
             await asyncio.wait([sign])
-        slot.problem, slot.task = problem, None
+        slot.problem, slot.task, slot.actor = problem, None, None
+        if slot.rests:
+            slot.problem, slot.failures, slot.again_at_s = "", 0, 0.0
+            return
         slot.failures = 1 if time.monotonic() - began_s > LAST_PAUSE_S else slot.failures + 1
         slot.again_at_s = time.monotonic() + min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** (slot.failures - 1))
         _log.warning("worker %s ended: %s", slot.name, problem or "its process is gone")

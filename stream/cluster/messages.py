@@ -133,4 +133,4 @@ class Table:
     problems: tuple[str, ...] = ()
     controller_pid: int = 0
     places: int = 0
-    """For how many workers the nodes that are there have room."""
+    """How many workers there should be: as many as nodes have room for, but for those that were given back."""

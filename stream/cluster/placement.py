@@ -75,6 +75,11 @@ class Loads:
         after = (self._demands_wps + demand_wps) / self._capacities_wps
         return self._open[int(np.argmin(after))].worker
 
+    def share(self, worker: str) -> float:
+        """How much of what it can do a worker is asked for. Raises KeyError."""
+        i = self._index[worker]
+        return float(self._demands_wps[i] / self._capacities_wps[i])
+
     def add(self, worker: str, demand_wps: float) -> None:
         """A worker has got one. Raises KeyError."""
         self._demands_wps[self._index[worker]] += demand_wps

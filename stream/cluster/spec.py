@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,10 @@ class Spec:
 
     config: ServeConfig
     secret: str = field(repr=False)
-    version: str = field(default_factory=package_version)
+
+    def packed(self) -> PackedSpec:
+        """For another process, which may be of another version."""
+        return package_version(), pickle.dumps(self)
 
     @property
     def cookie_key(self) -> bytes:
@@ -35,12 +39,7 @@ class Spec:
         return hashlib.sha256(b"cookies " + self.secret.encode()).digest()
 
     def check(self, config: ServeConfig) -> None:
-        """Raises ConfigError where the cluster runs another version, or another config in what workers have of it."""
-        if self.version != package_version():
-            raise ConfigError(
-                f"the cluster runs version {self.version}, and this is {package_version()}: "
-                "update this machine, or stop the cluster (--stop-cluster) and start it with this version"
-            )
+        """Raises ConfigError where the cluster runs another config in what workers have of it."""
         ours, theirs = _comparable(config), _comparable(self.config)
         if other := sorted(key for key in ours if ours[key] != theirs[key]):
             raise ConfigError(
@@ -66,7 +65,7 @@ class Spec:
         update: dict[str, Any] = {
             "host": host,
             "port": 0,
-            "tls": None,
+            "tls": self.config.cluster.tls,
             "admin_tokens": (),
             "allowed_hosts": ("*",),
             "drain_s": 0.0,
@@ -81,6 +80,22 @@ class Spec:
             update["tokens"] = (*server.tokens, self.secret) if server.tokens else ()
             update["publish_tokens"] = (*server.publish_tokens, *update["publish_tokens"])
         return server.model_copy(update=update)
+
+
+PackedSpec = tuple[str, bytes]
+"""By which version, and what only that one may read: plain values, which each version can."""
+
+
+def unpacked(packed: PackedSpec) -> Spec:
+    """Raises ConfigError where it is of another version than this process."""
+    version, content = packed
+    if version != package_version():
+        raise ConfigError(
+            f"the cluster runs version {version}, and this is {package_version()}: "
+            "update this machine, or stop the cluster (--stop-cluster) and start it with this version"
+        )
+    spec: Spec = pickle.loads(content)  # noqa: S301  # as Ray would: who can send it may run code here anyway
+    return spec
 
 
 def _comparable(config: ServeConfig) -> dict[str, str]:

@@ -19,14 +19,14 @@ from ray.exceptions import ActorDiedError
 from ray.util import get_node_ip_address
 
 from stream.cluster.messages import Orders, Report
-from stream.cluster.spec import Spec
+from stream.cluster.spec import PackedSpec, unpacked
 from stream.errors import ConfigError
-from stream.metrics import package_version
 from stream.tenure import boot_time_s
 
 if TYPE_CHECKING:
     from stream.app import Service
     from stream.cluster.host import Host
+    from stream.commands.web import WebServer
     from stream.config import ServeConfig
     from stream.engine import Engine
     from stream.identities import IdLedger
@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 CONTROLLER = "controller"
 RETRY_S = 0.2
+RENEWED_EVERY_S = 3600.0
 LEAST_S = 0.05
 """Between two reports: what takes a while to be done is not asked for without a pause."""
 
@@ -44,10 +45,10 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """`name`: of the actor."""
+    """`packed`: the spec of the cluster, from its controller. `name`: of the actor."""
 
-    def __init__(self, spec: Spec, name: str) -> None:
-        self._spec, self._name = spec, name
+    def __init__(self, packed: PackedSpec, name: str) -> None:
+        self._packed, self._name = packed, name
         self._running: asyncio.Future[None] | None = None
         self._controller: Any = None
         self._alone = False
@@ -70,10 +71,7 @@ class Worker:
 
     def _work(self) -> None:
         try:
-            if self._spec.version != package_version():
-                raise ConfigError(
-                    f"version {package_version()} is installed, the cluster runs {self._spec.version}"
-                )
+            self._spec = unpacked(self._packed)
             asyncio.run(self._serve())
         except Exception as error:
             _log.exception("worker %s ended", self._name)
@@ -117,6 +115,7 @@ class Worker:
             tasks.create_task(web.run(service, Roster(service)), name="http server")
             address = (await ready).rstrip("/")
             _log.info("worker %s is at %s", self._name, address)
+            tasks.create_task(_renew_certificate(web), name="certificate")
             await self._report(host, address)
 
     async def _report(self, host: Host, address: str) -> None:
@@ -152,6 +151,16 @@ class Worker:
             return None
         self._alone = False
         return orders
+
+
+async def _renew_certificate(web: WebServer) -> None:
+    """Read it again now and then, for ever: nobody sends a worker a signal."""
+    while True:
+        await asyncio.sleep(RENEWED_EVERY_S)
+        try:
+            web.renew_certificate()
+        except ConfigError as error:
+            _log.error("the certificate was not loaded again: %s", error)
 
 
 async def answer_of(reference: Any) -> Any:

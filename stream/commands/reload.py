@@ -34,13 +34,40 @@ async def reloading(
     model by `reload_model`, which says whether it is as the config has it; `config` is what the process was started
     with.
     """
+
+    async def reload() -> None:
+        nonlocal config
+        try:
+            found = await asyncio.to_thread(load)
+        except ConfigError as error:
+            _log.error("the config was not loaded again, nothing has changed: %s", error)
+            return
+        await roster.reload(found)
+        renew_certificate(renew)
+        if await reload_model(found):
+            config = config.model_copy(update={"model": found.model, "tracker": found.tracker})
+        say_loaded(config, found)
+        await asyncio.to_thread(trim)  # a model or cameras before were let go
+
+    async with at_each_hangup(reload):
+        yield
+
+
+@asynccontextmanager
+async def at_each_hangup(do: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """While inside, each SIGHUP has this done, once more after it where one comes meanwhile."""
     wanted, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def again() -> None:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            await do()
+
     loop.add_signal_handler(signal.SIGHUP, wanted.set)
     try:
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(
-                _reload_when(wanted, roster, config, load, renew, reload_model), name="reload"
-            )
+            task = tasks.create_task(again(), name="reload")
             try:
                 yield
             finally:
@@ -49,33 +76,19 @@ async def reloading(
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def _reload_when(
-    wanted: asyncio.Event,
-    roster: Roster,
-    config: ServeConfig,
-    load: Callable[[], ServeConfig],
-    renew: Callable[[], None],
-    reload_model: Callable[[ServeConfig], Awaitable[bool]],
-) -> None:
-    while True:
-        await wanted.wait()
-        wanted.clear()
-        try:
-            found = await asyncio.to_thread(load)
-        except ConfigError as error:
-            _log.error("the config was not loaded again, nothing has changed: %s", error)
-            continue
-        await roster.reload(found)
-        try:
-            renew()  # here, where handshakes are made: none may begin between a new certificate and its key
-        except ConfigError as error:
-            _log.error("the certificate was not loaded again: %s", error)
-        if await reload_model(found):
-            config = config.model_copy(update={"model": found.model, "tracker": found.tracker})
-        if others := changed_keys(config, found):
-            _log.warning("changed in the config, needs a restart: %s", ", ".join(others))
-        await asyncio.to_thread(trim)  # a model or cameras before were let go
-        _log.info("the config was loaded again: %d camera(s) in it", len(found.cameras))
+def renew_certificate(renew: Callable[[], None]) -> None:
+    """Have the certificate read again, where handshakes are made: none may begin between a new one and its key."""
+    try:
+        renew()
+    except ConfigError as error:
+        _log.error("the certificate was not loaded again: %s", error)
+
+
+def say_loaded(config: ServeConfig, found: ServeConfig) -> None:
+    """Log that a config was loaded again, and what of it is not as the process has it."""
+    if others := changed_keys(config, found):
+        _log.warning("changed in the config, needs a restart: %s", ", ".join(others))
+    _log.info("the config was loaded again: %d camera(s) in it", len(found.cameras))
 
 
 def changed_keys(old: ServeConfig, new: ServeConfig) -> list[str]:

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cluster is not None or arguments.stop_cluster:
         from stream.commands.cluster import serve_on_cluster
 
-        return serve_on_cluster(load(), arguments.cluster, stop=arguments.stop_cluster)
+        return serve_on_cluster(load, arguments.cluster, stop=arguments.stop_cluster)
     return serve(load(), load)
 
 

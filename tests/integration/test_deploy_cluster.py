@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from stream.cli import PROGRAM, build_parser
+from stream.commands import drain
 from stream.errors import ConfigError
 from tests.integration.test_deploy import BIN, DEPLOY, DOCKERFILES, config_of, run
 from tests.support.ray_cluster import SETTINGS
@@ -117,6 +119,7 @@ def test_the_config_and_the_pods_say_the_same() -> None:
         == float(container(NODES["template"])["resources"]["requests"]["cpu"])
     )
     assert config.cluster.most_workers == NODES["maxReplicas"]
+    assert config.cluster.least_workers == NODES["minReplicas"]
     first, last = config.server.webrtc.ports or (0, 0)
     assert last - first + 1 >= config.server.webrtc.viewers
     said = (CLUSTER / "network.yaml").read_text()
@@ -141,6 +144,15 @@ def test_probes_ask_at_ports_that_something_listens_on() -> None:
     live = container(GATEWAY)["livenessProbe"]["tcpSocket"]["port"]
     assert f"--node-manager-port {live}" in program
     assert container(GATEWAY)["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+
+
+def test_a_node_is_drained_before_it_ends_and_has_the_time_for_it() -> None:
+    name, *arguments = container(NODES["template"])["lifecycle"]["preStop"]["exec"]["command"]
+    assert name == PROGRAM
+    parsed = build_parser().parse_args(arguments)
+    assert (parsed.run, parsed.worker) == (drain.run, []), "all workers of the node that it is run on"
+    assert f"--cluster {parsed.cluster}" in container(GATEWAY)["command"][2]
+    assert NODES["template"]["spec"]["terminationGracePeriodSeconds"] >= parsed.within + 2 * 15
 
 
 def test_no_pod_has_more_rights_than_it_needs() -> None:

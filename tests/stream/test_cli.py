@@ -14,7 +14,7 @@ from stream.config import ServeConfig, parse_config
 from stream.errors import ConfigError, ModelError, SourceUnavailable
 from stream.tokens import hashed
 
-COMMANDS = ("demo", "serve", "token", "track", "train", "eval")
+COMMANDS = ("demo", "serve", "drain", "token", "track", "train", "eval")
 
 
 def test_help_needs_neither_torch_nor_a_decoder() -> None:

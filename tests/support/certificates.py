@@ -30,12 +30,13 @@ class Authority:
         self.file = folder / "authority.pem"
         self.file.write_bytes(self._sign(own))
 
-    def issue(self, certificate: Path, key: Path, password: bytes | None = None) -> int:
-        """Write a new certificate for 127.0.0.1 and its key; returns its serial number."""
+    def issue(self, certificate: Path, key: Path, password: bytes | None = None, name: str = "") -> int:
+        """Write a new certificate for 127.0.0.1, or for a name alone, and its key; returns its serial number."""
         own_key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(_name("127.0.0.1"), own_key.public_key())
+        builder = self._builder(_name(name or "127.0.0.1"), own_key.public_key())
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        alternative = x509.DNSName(name) if name else address
+        builder = builder.add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         content = self._sign(builder)
         certificate.write_bytes(content)
         encryption: serialization.KeySerializationEncryption = (

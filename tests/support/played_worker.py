@@ -57,6 +57,7 @@ class PlayedWorker:
     stopped: bool = False
     capacity_wps: float = 100.0
     state: bytes = b"state"
+    node: str = "node"
     cameras: dict[str, Ran] = field(default_factory=dict)
     released: dict[str, Released] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
@@ -79,7 +80,9 @@ class PlayedWorker:
         address = f"http://{self.name}"
         lapsed = any(ran.begun and not ran.tenure.holds for ran in self.cameras.values())
         capacity_wps = self.capacity_wps
-        report = Report(self.name, address, "node", holding, released, capacity_wps, 0.5, 1, prepared, lapsed)
+        report = Report(
+            self.name, address, self.node, holding, released, capacity_wps, 0.5, 1, prepared, lapsed
+        )
         return report, self.now_s()
 
     def held(self, ran: Ran, snapshots: bool) -> Held:

@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,14 +55,14 @@ class RayCluster:
         wanted = {**SETTINGS, "PYTHONPATH": path}
         if self._redis is not None:
             wanted["RAY_REDIS_ADDRESS"] = self._redis.address
-        self._before = {name: os.environ.get(name) for name in wanted}
-        os.environ.update(wanted)  # nodes are started with the environment of this process
+        self._environment = environment(wanted)  # nodes are started with the environment of this process
+        self._environment.__enter__()
         from ray.cluster_utils import Cluster
 
         self._folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets' paths must be short
         os.makedirs("/tmp/ray", exist_ok=True)  # where Ray writes down the newest cluster of this machine
         self._cluster = Cluster()
-        self._port = _free_port(self._ip)
+        self._port = free_port(self._ip)
         self._cluster.add_node(**self._head_options())
         for _ in range(self._count):
             self.add_node()
@@ -138,14 +140,26 @@ class RayCluster:
         self._cluster.shutdown()
         if self._head is not None:
             self._head.communicate()
-        for name, value in self._before.items():
+        self._environment.__exit__(None, None, None)
+
+
+@contextmanager
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment, and of what it starts, with these while inside."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
 
-def _free_port(ip: str) -> int:
+def free_port(ip: str) -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as free:
         free.bind((ip, 0))
         return int(free.getsockname()[1])

@@ -28,6 +28,7 @@ from stream.cluster.gateway.routes import (
     signalling_routes,
     socket_routes,
 )
+from stream.cluster.gateway.workers import Workers
 from stream.cluster.spec import Spec
 from stream.config import ServeConfig
 from stream.metrics import package_version
@@ -39,14 +40,16 @@ DESCRIPTION = """Many machines' cameras behind one address: tracks and events of
 
 
 def create_gateway(config: ServeConfig, spec: Spec, control: Control, options: ServerOptions) -> FastAPI:
-    """The application. `options`: what a config says that viewers get; `spec`: of the cluster."""
-    directory = Directory(control)
+    """The application. `options`: what a config says that viewers get; `spec`: of the cluster. Raises ConfigError where
+    it cannot know workers by their certificates.
+    """
+    directory, workers = Directory(control), Workers(spec)
     metrics = GatewayMetrics(directory)
-    forwarder = Forwarder(directory, spec.secret)
+    forwarder = Forwarder(directory, workers)
     access = Access(
         options.tokens, options.publish_tokens, options.admin_tokens, cookie_key=options.cookie_key
     )
-    gate = Gate(directory, control, forwarder, metrics, access, spec.secret, spec.config.cluster.whep)
+    gate = Gate(directory, control, forwarder, metrics, access, workers, spec.config.cluster.whep)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

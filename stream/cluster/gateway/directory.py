@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from stream.cluster.messages import Owner, Settings, Table
@@ -39,6 +39,10 @@ class Control(Protocol):
 
     async def change(self, camera: str, settings: Settings) -> bool:
         """See `Controller.change`."""
+        ...
+
+    async def reload(self, before: Mapping[str, Settings], now: Mapping[str, Settings]) -> list[str]:
+        """See `Controller.reload`."""
         ...
 
     async def remove(self, camera: str) -> bool:
@@ -99,10 +103,10 @@ class Directory:
         async with self._changed:
             await self._changed.wait_for(lambda: self.epoch(camera) != epoch)
 
-    async def until_other(self, cameras: frozenset[str]) -> None:
-        """Wait until there are not these cameras but others."""
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something is so by the table."""
         async with self._changed:
-            await self._changed.wait_for(lambda: frozenset(self.table.cameras) != cameras)
+            await self._changed.wait_for(true)
 
     async def _take(self, table: Table) -> None:
         self.table = table

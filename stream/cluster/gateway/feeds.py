@@ -1,7 +1,8 @@
 """Tracks and events of any cameras, wherever they are: read from their workers, and read on elsewhere when they move.
 
-Owns the connections to workers behind one reader, and that nothing is passed on that is not the owner's. A reader
-notices a move as a pause. Does not know how the reader is connected: see `stream.track_socket` and `stream.sse`.
+Owns the connections to workers behind one reader, and that nothing is passed on that is not the owner's: one for each
+worker where all cameras are wanted, one for each camera where they are named. A reader notices a move as a pause. Does
+not know how the reader is connected: see `stream.track_socket` and `stream.sse`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Set
 from typing import Literal, Self
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from stream.cluster.gateway.directory import Directory
-from stream.cluster.messages import Owner
+from stream.cluster.gateway.workers import Workers
 from stream.cluster.passing import Passing
 from stream.feeds import Message
 
@@ -27,7 +27,6 @@ What = Literal["tracks", "events"]
 RETRY_S = 0.2
 MOST_EVENTS = 256
 """Events that a slow reader has not read yet; the oldest go first."""
-_MAX_BYTES = 64 * 2**20
 _ORDER = {"tracks": "seq", "events": "number"}
 
 
@@ -40,18 +39,19 @@ class ClusterFeed:
     def __init__(
         self,
         directory: Directory,
-        secret: str,
+        workers: Workers,
         what: What,
         cameras: frozenset[str],
         query: str = "",
         on_stale: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory, self._what, self._query = directory, what, query
-        self._headers = {"Authorization": f"Bearer {secret}"}
+        self._workers = workers
         self._named, self._on_stale = cameras, on_stale
         self._pending: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._wake = asyncio.Event()
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._passing: defaultdict[str, Passing] = defaultdict(Passing)
         self._closed = False
         self._watching = asyncio.create_task(self._watch(), name=f"{what} of a cluster")
 
@@ -79,26 +79,37 @@ class ClusterFeed:
 
     async def _watch(self) -> None:
         """Follow the cameras that there are; ends when all that were named are gone."""
+        follow = self._follow_camera if self._named else self._follow_worker
         try:
             while True:
-                there = frozenset(self._directory.table.cameras)
-                wanted = there & self._named if self._named else there
-                for camera in self._following.keys() - wanted:
-                    self._following.pop(camera).cancel()
-                for camera in wanted - self._following.keys():
-                    self._following[camera] = asyncio.create_task(
-                        self._follow(camera), name=f"follow {camera}"
-                    )
+                wanted = self._wanted()
+                for each in self._following.keys() - wanted:
+                    self._following.pop(each).cancel()
+                for each in wanted - self._following.keys():
+                    self._following[each] = asyncio.create_task(follow(each), name=f"follow {each}")
                 if self._named and not wanted:
                     return
-                await self._directory.until_other(there)
+                await self._directory.until(lambda: self._wanted() != wanted)  # noqa: B023  # of this round
         finally:
             self._wake.set()
 
-    async def _follow(self, camera: str) -> None:
-        passing = Passing()
+    def _wanted(self) -> Set[str]:
+        """What is followed: the cameras that are named and there, or the workers that have any, by address."""
+        table = self._directory.table
+        if self._named:
+            return self._named & table.cameras.keys()
+        return {each.address for each in table.workers if each.cameras}
+
+    async def _follow_worker(self, address: str) -> None:
+        """All that it has now or gets, so that a camera that moves there needs no connection of its own."""
+        while True:
+            await self._read(address, f"/api/{self._what}")
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow_camera(self, camera: str) -> None:
+        path = f"/api/cameras/{camera}/{self._what}"
         while (owner := await self._directory.until_owned(camera)) is not None:
-            reading = asyncio.create_task(self._read(camera, owner, passing))
+            reading = asyncio.create_task(self._read(owner.address, path))
             moved = asyncio.create_task(self._directory.until_moved(camera, owner.epoch))
             try:
                 await asyncio.wait([reading, moved], return_when=asyncio.FIRST_COMPLETED)
@@ -109,30 +120,25 @@ class ClusterFeed:
             if self._directory.epoch(camera) == owner.epoch:
                 await asyncio.sleep(RETRY_S)
 
-    async def _read(self, camera: str, owner: Owner, passing: Passing) -> None:
-        address = f"ws{owner.address.removeprefix('http')}/api/cameras/{camera}/{self._what}"
-        url = f"{address}?{self._query}" if self._query else address
+    async def _read(self, address: str, path: str) -> None:
+        path = f"{path}?{self._query}" if self._query else path
         try:
-            async with connect(
-                url,
-                additional_headers=self._headers,
-                max_size=_MAX_BYTES,
-                open_timeout=2,
-                close_timeout=0.1,
-                proxy=None,
-            ) as socket:
+            async with self._workers.socket(address, path) as socket:
                 async for text in socket:
-                    self._take(camera, str(text), passing)
+                    self._take(str(text))
         except (OSError, TimeoutError, WebSocketException) as error:
-            _log.info("camera %s: worker %s: %s", camera, owner.worker, str(error) or type(error).__name__)
+            _log.info("%s%s: %s", address, path, str(error) or type(error).__name__)
 
-    def _take(self, camera: str, text: str, passing: Passing) -> None:
+    def _take(self, text: str) -> None:
         content = json.loads(text)
-        epoch, order = content.get("epoch", 0), content[_ORDER[self._what]]
+        camera, epoch, order = content["camera"], content.get("epoch", 0), content[_ORDER[self._what]]
+        if camera not in self._directory.table.cameras:
+            self._passing.pop(camera, None)
+            return
         current = self._directory.epoch(camera)
         if epoch < current:
             self._on_stale()
-        if not passing.passes(epoch, order, current):
+        if not self._passing[camera].passes(epoch, order, current):
             return
         key = (camera, order) if self._what == "events" else (camera, 0)
         self._pending[key] = text

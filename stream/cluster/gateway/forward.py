@@ -12,9 +12,9 @@ from fastapi import HTTPException, Request, Response, status
 from fastapi.responses import RedirectResponse
 
 from stream.cluster.gateway.directory import Directory
+from stream.cluster.gateway.workers import Workers
 from stream.cluster.messages import Owner
 
-TIMEOUT_S = 10.0
 MAX_BYTES = 256 * 1024
 """Of a body: an SDP offer or fragment."""
 RETRY = {"Retry-After": "1"}
@@ -26,15 +26,11 @@ _ANSWERED = (
 
 
 class Forwarder:
-    """`secret`: by which workers know a gateway."""
+    """`workers`: how they are reached."""
 
-    def __init__(self, directory: Directory, secret: str) -> None:
-        self._directory = directory
-        self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {secret}"},
-            timeout=httpx.Timeout(TIMEOUT_S, connect=2.0),
-            trust_env=False,
-        )
+    def __init__(self, directory: Directory, workers: Workers) -> None:
+        self._directory, self._workers = directory, workers
+        self._http = workers.client()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -65,6 +61,7 @@ class Forwarder:
                 f"{owner.address}{path}{query}",
                 headers=headers,
                 content=body,
+                extensions=self._workers.extensions,
             )
         except httpx.HTTPError:
             raise HTTPException(
@@ -84,7 +81,7 @@ class Forwarder:
     async def ask(self, address: str, path: str) -> object | None:
         """A worker's JSON answer; None where there is none."""
         try:
-            answer = await self._http.get(f"{address}{path}")
+            answer = await self._http.get(f"{address}{path}", extensions=self._workers.extensions)
             return answer.json() if answer.is_success else None
         except (httpx.HTTPError, ValueError):
             return None

@@ -65,7 +65,7 @@ class _OfCluster(Collector):
         yield GaugeMetricFamily("syncvis_cluster_workers", "Workers that report.", len(table.workers))
         yield GaugeMetricFamily(
             "syncvis_cluster_places",
-            "Workers that the nodes have room for, each of which should report.",
+            "Workers that should report: as many as the nodes have room for, less those that were too many.",
             table.places,
         )
         yield GaugeMetricFamily(
@@ -117,7 +117,11 @@ def targets(table: Table) -> list[dict[str, object]]:
     return [
         {
             "targets": [worker.address.partition("://")[2]],
-            "labels": {"worker": worker.worker, "node": worker.node[:12]},
+            "labels": {
+                "__scheme__": worker.address.partition("://")[0],
+                "worker": worker.worker,
+                "node": worker.node[:12],
+            },
         }
         for worker in table.workers
     ]

@@ -11,31 +11,22 @@ from urllib.parse import quote
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from stream.cluster.gateway.workers import Workers
 from stream.cluster.messages import Owner
 
-_MAX_BYTES = 64 * 2**20
 
-
-async def relay(websocket: WebSocket, owner: Owner | None, secret: str) -> None:
+async def relay(websocket: WebSocket, owner: Owner | None, workers: Workers) -> None:
     """Connect somebody who may watch with a camera's worker, to the end of either."""
     if owner is None:
         await websocket.send_denial_response(JSONResponse({"detail": "nobody has this camera now"}, 503))
         return
     path = quote(websocket.url.path, safe="/")
     query = f"?{websocket.url.query}" if websocket.url.query else ""
-    url = f"ws{owner.address.removeprefix('http')}{path}{query}"
     try:
-        async with connect(
-            url,
-            additional_headers={"Authorization": f"Bearer {secret}"},
-            max_size=_MAX_BYTES,
-            proxy=None,
-            open_timeout=2,
-            close_timeout=0.1,
-        ) as worker:
+        async with workers.socket(owner.address, f"{path}{query}") as worker:
             await websocket.accept()
             await _both_ways(websocket, worker)
     except InvalidStatus as error:

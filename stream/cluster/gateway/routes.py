@@ -21,6 +21,7 @@ from stream.cluster.gateway.feeds import ClusterFeed, What
 from stream.cluster.gateway.forward import Forwarder
 from stream.cluster.gateway.numbers import GatewayMetrics, targets
 from stream.cluster.gateway.relay import relay
+from stream.cluster.gateway.workers import Workers
 from stream.sse import EventStream, wants_stream
 from stream.track_socket import admitted, serve_socket
 
@@ -37,12 +38,12 @@ class Gate:
     forwarder: Forwarder
     metrics: GatewayMetrics
     access: Access
-    secret: str
+    workers: Workers
     whep: Literal["proxy", "redirect"] = "proxy"
 
     def feed(self, what: What, cameras: frozenset[str], query: str) -> ClusterFeed:
         """Tracks or events of cameras; none named: of all."""
-        return ClusterFeed(self.directory, self.secret, what, cameras, query, self.metrics.stale.inc)
+        return ClusterFeed(self.directory, self.workers, what, cameras, query, self.metrics.stale.inc)
 
     def knows(self, cameras: frozenset[str]) -> bool:
         """Whether there are all of these."""
@@ -170,7 +171,7 @@ def socket_routes(gate: Gate) -> APIRouter:
     @router.websocket("/whep/{camera}/sessions/{session}/masks")
     async def relayed(websocket: WebSocket, camera: str) -> None:
         if await admitted(websocket, gate.access):
-            await relay(websocket, gate.directory.table.cameras.get(camera), gate.secret)
+            await relay(websocket, gate.directory.table.cameras.get(camera), gate.workers)
 
     return router
 

@@ -17,11 +17,15 @@ from stream.cluster.gateway.app import create_gateway
 from stream.cluster.gateway.directory import AwayError
 from stream.cluster.host import Host
 from stream.cluster.messages import Settings, Table
+from stream.cluster.reload import reload
 from stream.cluster.spec import Spec
 from stream.commands.web import server_options
 from stream.config import ServeConfig
 from stream.engine import TrackerEngine
+from stream.http_protocols import CuttingWebSocketProtocol
+from stream.http_server import ViewerServer
 from stream.identities import IdLedger
+from stream.listening import tls_context
 from stream.server import create_app
 from stream.tenure import boot_time_s
 from syncvis_online.config import TrackerConfig
@@ -46,12 +50,19 @@ class LocalWorker:
     address: str
     service: Service
     host: Host
+    server: ViewerServer
     silent: bool = False
     offset_s: float = 0.0
     """Of its own clock, from this machine's."""
 
     def now_s(self) -> float:
         return boot_time_s() + self.offset_s
+
+    @property
+    def sockets(self) -> int:
+        """How many WebSockets are open to it."""
+        connections = self.server.server_state.connections
+        return sum(isinstance(each, CuttingWebSocketProtocol) for each in connections)
 
 
 @dataclass
@@ -143,6 +154,11 @@ class LocalCluster:
             self.book.put(camera, settings, trusted=False)
         return known
 
+    async def reload(self, before: Mapping[str, Settings], now: Mapping[str, Settings]) -> list[str]:
+        """See `Control`."""
+        self._answer()
+        return reload(self.book, before, now)
+
     async def remove(self, camera: str) -> bool:
         """See `Control`."""
         self._answer()
@@ -179,8 +195,9 @@ async def local_cluster(
             engine = TrackerEngine(OnlineTracker(tiny_checkpoint(TRACKER)), ledger)
             service = await stack.enter_async_context(Service(settings, engine, ledger=ledger))
             app = create_app(service, server_options(settings.server, None))
-            _, address = await stack.enter_async_context(serving(app))
-            worker = LocalWorker(name, address, service, Host.__new__(Host))
+            tls = None if settings.server.tls is None else tls_context(settings.server.tls)
+            server, address = await stack.enter_async_context(serving(app, tls=tls))
+            worker = LocalWorker(name, address, service, Host.__new__(Host), server)
             worker.host = Host(service, ledger, name, "node", now_s=worker.now_s)
             stack.push_async_callback(service.close)
             cluster.workers[name] = worker

@@ -88,6 +88,7 @@ def steps() -> st.SearchStrategy[list[tuple[str, int, float]]]:
     what = st.sampled_from(
         ["beat"] * 6
         + ["lost", "late", "late arrives", "stop", "continue", "new book", "stall", "drain", "removed", "put"]
+        + ["wanted"]
     )
     return st.lists(st.tuples(what, st.integers(0, 2), st.sampled_from([0.1, 0.4, 1.0, 3.5])), max_size=80)
 
@@ -106,6 +107,8 @@ def step(play: Play, what: str, worker: PlayedWorker) -> None:
             play.book = Book(play.storage, LEASE_S, play.true_s)
         case "drain" if play.book.knows(worker.name):
             play.book.drain(worker.name)
+        case "wanted":
+            play.book.want(1 + play.workers.index(worker), 0.0, play.true_s)
         case "removed" if "yard" in play.book.cameras():
             play.book.remove("yard")
         case "put":

@@ -141,6 +141,38 @@ async def test_a_reader_stays_when_its_camera_moves_and_ids_go_on() -> None:
         assert "door" not in leaving.service.cameras
 
 
+def epochs(cluster: LocalCluster) -> dict[str, tuple[str, int]]:
+    """Who has each camera, and in which epoch."""
+    owners = cluster.book.table().cameras.items()
+    return {name: ("", 0) if owner is None else (owner.worker, owner.epoch) for name, owner in owners}
+
+
+async def test_a_reader_of_all_has_one_connection_a_worker_whatever_moves_comes_and_goes() -> None:
+    async with local_cluster(config_of()) as cluster:
+        await added(cluster, "a", "b", "c", "d")
+        workers = list(cluster.workers.values())
+        frames: list[WireFrame] = []
+        async with socket_of(cluster, "/api/tracks") as socket, cluster.beating():
+            while {frame.camera for frame in frames} != set("abcd"):
+                frames += await next_frames(socket, 1)
+            assert [worker.sockets for worker in workers] == [1, 1]
+            cluster.book.drain("w0")
+            cluster.book.put("late", CAMERA)
+            cluster.book.remove("d")
+            last: dict[str, int] = {}
+            while epochs(cluster) != {name: ("w1", last.get(name, -1)) for name in ("a", "b", "c", "late")}:
+                frames += await next_frames(socket, 1)
+                last[frames[-1].camera] = frames[-1].epoch or 0
+            await until(lambda: [worker.sockets for worker in workers] == [0, 1])
+        for camera in "abcd":
+            order = [(frame.epoch, frame.seq) for frame in frames if frame.camera == camera]
+            assert order == sorted(set(order))
+        await until(lambda: [worker.sockets for worker in workers] == [0, 0])
+        async with socket_of(cluster, "/api/tracks?camera=a&camera=b") as socket, cluster.beating():
+            assert {frame.camera for frame in await next_frames(socket, 10)} == {"a", "b"}
+            assert [worker.sockets for worker in workers] == [0, 2]
+
+
 async def test_a_worker_that_was_cut_off_stops_by_itself_and_is_not_heard() -> None:
     async with local_cluster(config_of()) as cluster:
         await added(cluster, "door")

@@ -8,7 +8,7 @@ import pytest
 
 from stream.cluster.connection import connect
 from stream.cluster.crew import Crew
-from stream.cluster.spec import Spec
+from stream.cluster.spec import Spec, unpacked
 from stream.cluster.worker import Worker, WorkerError
 from stream.config import parse_config
 from stream.errors import ConfigError
@@ -33,15 +33,20 @@ def test_no_address(address: str) -> None:
         connect(address)
 
 
-def test_a_gateway_of_another_version_is_told_both() -> None:
-    with pytest.raises(ConfigError, match=rf"runs version 9\.9, and this is {package_version()}"):
-        Spec(CONFIG, SECRET, version="9.9").check(CONFIG)
+UNREADABLE = b"of a class that is not here"
+BOTH = rf"the cluster runs version 9\.9, and this is {package_version()}: update this machine"
+
+
+def test_who_is_of_another_version_is_told_both_before_anything_of_the_other_one_is_read() -> None:
+    with pytest.raises(ConfigError, match=BOTH):
+        unpacked(("9.9", UNREADABLE))
+    spec = Spec(CONFIG, SECRET)
+    assert unpacked(spec.packed()) == spec
 
 
 async def test_a_worker_of_another_version_does_not_begin_and_says_both() -> None:
-    worker = Worker(Spec(CONFIG, SECRET, version="9.9"), "worker-0")
-    with pytest.raises(WorkerError, match=rf"{package_version()} is installed, the cluster runs 9\.9"):
-        await worker.run()
+    with pytest.raises(WorkerError, match=BOTH):
+        await Worker(("9.9", UNREADABLE), "worker-0").run()
 
 
 def test_no_room_says_what_is_wanted_and_what_there_is() -> None:
