@@ -1,11 +1,12 @@
 """One camera as a person has it: `serve`, an RTSP camera of 640x360 at 25 frames a second, the page open in Chromium.
 
     python -m benchmarks.live_view [--threads 1 2] [--engines openvino torch] [--precisions float32 bfloat16]
-        [--viewers page none] [--seconds 45] [--json FILE]
+        [--viewers page none] [--profiles main high] [--seconds 45] [--json FILE]
 
 For each of them in turn: frames that came and that were answered, from capture to publication and to the page's screen,
 and cores that are busy: of the server with its readers, and of the browser. All run on the same processors, with the
-RTSP server (GStreamer). Percentiles are of the newest frames (1,024 at most), as `/api/cameras` tells them.
+RTSP server (GStreamer). A camera's H.264 in Main is shown by the page as it is, High is encoded again for a Chromium
+without a decoder in hardware. Percentiles are of the newest frames (1,024 at most), as `/api/cameras` tells them.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The rows as text, times in milliseconds."""
     body = [
         [
-            *(row[name] for name in ("engine", "precision", "threads", "viewer")),
+            *(row[name] for name in ("profile", "engine", "precision", "threads", "viewer")),
             f"{row['answered_per_s']} of {row['received_per_s']}",
             *("/".join(f"{v:.0f}" for v in (row[of] or {}).values()) for of in ("latency_ms", "glass_ms")),
             row["server_cores"],
@@ -111,7 +112,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    heads = ["engine", "precision", "threads", "viewer", "answered/s", "to publication", "to glass"]
+    heads = ["H.264", "engine", "precision", "threads", "viewer", "answered/s", "to publication", "to glass"]
     return tabulate(body, headers=[*heads, "server, cores", "browser, cores"], disable_numparse=True)
 
 
@@ -123,18 +124,22 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["auto"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--viewers", nargs="+", choices=("page", "none"), default=["page"])
+    parser.add_argument("--profiles", nargs="+", choices=("baseline", "main", "high"), default=["main"])
     parser.add_argument("--seconds", type=float, default=45.0)
     add_outputs(parser)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, RtspServer(Path(folder)) as rtsp:
-        (url,) = serve_clip(rtsp, 1)
-        for engine, precision, threads, viewer in itertools.product(
-            arguments.engines, arguments.precisions, arguments.threads, arguments.viewers
+        for profile in arguments.profiles:
+            serve_clip(rtsp, 1, f"h264-{profile}")
+        urls = {name: rtsp.url(mount) for name, mount in zip(arguments.profiles, rtsp.mounts, strict=True)}
+        for profile, engine, precision, threads, viewer in itertools.product(
+            urls, arguments.engines, arguments.precisions, arguments.threads, arguments.viewers
         ):
             model = {"name": arguments.model, "engine": engine, "precision": precision, "threads": threads}
-            config = write_config(Path(folder), {CAMERA: url}, model=model)
-            row = asyncio.run(measured(config, viewer, arguments.seconds)) | {"threads": threads}
+            config = write_config(Path(folder), {CAMERA: urls[profile]}, model=model)
+            row = {"profile": profile, "threads": threads}
+            row |= asyncio.run(measured(config, viewer, arguments.seconds))
             rows.append(row)
             print(row, flush=True)
     if arguments.json is not None:

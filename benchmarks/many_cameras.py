@@ -42,10 +42,11 @@ PERCENTS = (50, 95, 99)
 UP_WITHIN_S = 60.0
 
 
-def serve_clip(server: RtspServer, mounts: int) -> list[str]:
+def serve_clip(server: RtspServer, mounts: int, codec: str = "h264") -> list[str]:
     """A clip of the synthetic world at so many addresses of its own."""
     world = SyntheticWorld(load_level("medium"), 9000, fps=FPS)
-    urls = [server.serve_clip([world.step(masks=False).image for _ in range(LOOP_FRAMES)], fps=FPS)]
+    pictures = [world.step(masks=False).image for _ in range(LOOP_FRAMES)]
+    urls = [server.serve_clip(pictures, fps=FPS, codec=codec)]
     for i in range(1, mounts):
         urls.append(server.add(replace(server.mounts[0], path=f"/clip{i}")))
     return urls
