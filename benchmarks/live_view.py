@@ -1,12 +1,14 @@
-"""One camera as a person has it: `serve`, an RTSP camera of 640x360 at 25 frames a second, the page open in Chromium.
+"""One camera as a person has it: `serve`, an RTSP camera of 640x360 at 25 frames a second, and somebody who watches.
 
     python -m benchmarks.live_view [--threads 1 2] [--engines openvino torch] [--precisions float32 bfloat16]
-        [--viewers page none] [--profiles main high] [--seconds 45] [--json FILE]
+        [--viewers page peer none] [--profiles main high] [--seconds 45] [--json FILE]
 
 For each of them in turn: frames that came and that were answered, from capture to publication and to the page's screen,
 and cores that are busy: of the server with its readers, and of the browser. All run on the same processors, with the
 RTSP server (GStreamer). A camera's H.264 in Main is shown by the page as it is, High is encoded again for a Chromium
-without a decoder in hardware. Percentiles are of the newest frames (1,024 at most), as `/api/cameras` tells them.
+without a decoder in hardware. "peer" stands for somebody at another machine: it takes the overlay, which the server
+draws and encodes, and throws it away. Percentiles are of the newest frames (1,024 at most), as `/api/cameras` tells
+them.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ from tabulate import tabulate
 
 from benchmarks.many_cameras import serve_clip
 from benchmarks.report import add_outputs
+from benchmarks.viewers import child, line_of
 from syncvis_online.evaluation.run import write_result
 from tests.browser.conftest import FLAGS
 from tests.browser.pages import wait_for_state
 from tests.integration.processes import ServeProcess, write_config
 from tests.support.rtsp_server import RtspServer
 
-CAMERA = "cam0"
+CAMERA = "cam"
 CHROMIUM = shutil.which("chromium")
 SETTLE_S = 8.0
 READY_WITHIN_S = 120.0
@@ -48,6 +51,13 @@ async def measured(config: Path, viewer: str, seconds: float) -> dict[str, Any]:
             async with asyncio.timeout(READY_WITHIN_S):
                 while not (await told(http))["processed"]:  # noqa: ASYNC110  # polled, as from outside
                     await asyncio.sleep(0.2)
+            if viewer == "peer":
+                peer = await stack.enter_async_context(
+                    child("--watch", server.address.rpartition(":")[2], "picture")
+                )
+                assert peer.stdin is not None
+                peer.stdin.write(f"1 {seconds}\n".encode())
+                await line_of(peer)
             if viewer == "page":
                 playwright = await stack.enter_async_context(async_playwright())
                 browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
@@ -123,7 +133,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["openvino"])
     parser.add_argument("--precisions", nargs="+", default=["auto"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--viewers", nargs="+", choices=("page", "none"), default=["page"])
+    parser.add_argument("--viewers", nargs="+", choices=("page", "peer", "none"), default=["page", "peer"])
     parser.add_argument("--profiles", nargs="+", choices=("baseline", "main", "high"), default=["main"])
     parser.add_argument("--seconds", type=float, default=45.0)
     add_outputs(parser)
