@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import shutil
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -25,20 +24,18 @@ from typing import Any
 
 import httpx
 import psutil
-from playwright.async_api import async_playwright
 from tabulate import tabulate
 
 from benchmarks.many_cameras import serve_clip
 from benchmarks.report import add_outputs
 from benchmarks.viewers import child, line_of
 from syncvis_online.evaluation.run import write_result
-from tests.browser.conftest import FLAGS
 from tests.browser.pages import wait_for_state
 from tests.integration.processes import ServeProcess, write_config
+from tests.support.chromium import launched
 from tests.support.rtsp_server import RtspServer
 
 CAMERA = "cam"
-CHROMIUM = shutil.which("chromium")
 SETTLE_S = 8.0
 READY_WITHIN_S = 120.0
 
@@ -59,9 +56,7 @@ async def measured(config: Path, viewer: str, seconds: float) -> dict[str, Any]:
                 peer.stdin.write(f"1 {seconds}\n".encode())
                 await line_of(peer)
             if viewer == "page":
-                playwright = await stack.enter_async_context(async_playwright())
-                browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
-                stack.push_async_callback(browser.close)
+                browser = await stack.enter_async_context(launched())
                 page = await browser.new_page(viewport={"width": 1280, "height": 800})
                 await page.goto(server.address)
                 await wait_for_state(page, "live")

@@ -1,26 +1,18 @@
-"""A real headless Chromium that stays on loopback, one for all tests of a process, and where its screenshots go."""
+"""One Chromium for all tests of a process, and where its screenshots go."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
+from tests.support.chromium import launched
 from tests.support.rtsp_server import RtspServer
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "browser"
-
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    "--autoplay-policy=no-user-gesture-required",
-    # A camera that shows a test picture: a page has it once its context is given the permission.
-    "--use-fake-device-for-media-stream",
-)
 
 PATIENCE_MS = 30_000
 """How long a page may take to be as it is expected to be, on a busy machine; Playwright waits as long for all else."""
@@ -35,14 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """Chromium as Debian packages it."""
-    path = shutil.which("chromium")
-    assert path is not None, "Chromium is needed (Debian: apt-get install chromium)"
+    """The one that all tests of this process share."""
     expect.set_options(timeout=PATIENCE_MS)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, headless=True, args=[*FLAGS])
+    async with launched() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from playwright.async_api import Page
 
-from tests.browser.conftest import chromium
 from tests.browser.pages import wait_for_state
+from tests.support.chromium import launched
 
 _RECORD = """() => {
   window.shown = [];
@@ -40,7 +40,7 @@ class Viewer:
 @asynccontextmanager
 async def looking(address: str, camera: str) -> AsyncIterator[Viewer]:
     """Look at a camera while inside."""
-    async with chromium() as browser:
+    async with launched() as browser:
         page = await browser.new_page(viewport={"width": 900, "height": 600})
         await page.goto(f"{address}/#{camera}")
         await wait_for_state(page, "live", READY_WITHIN_S)
