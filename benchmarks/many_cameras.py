@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--cameras", nargs="+", type=int, default=[1, 2, 4, 8])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--overlap", action="store_true", help="as `model.overlap`")
     add_outputs(parser)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -146,13 +147,17 @@ def main() -> None:
                 if arguments.model == "none":
                     engine: Engine = NoModel()
                 else:
-                    engine = load_engine(arguments.model, threads=arguments.threads)
+                    engine = load_engine(
+                        arguments.model, threads=arguments.threads, overlap=arguments.overlap or None
+                    )
                 row = asyncio.run(measured(engine, urls[:count], arguments.seconds))
                 rows.append(row)
                 print(row, flush=True)
                 if arguments.json is not None:
                     about = {
                         "model": arguments.model,
+                        "threads": arguments.threads,
+                        "overlap": arguments.overlap,
                         "processors": os.cpu_count(),
                         "seconds": arguments.seconds,
                     }

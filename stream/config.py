@@ -27,6 +27,8 @@ class ModelSection(Section):
     """`name`: a model that ships, or the path of a checkpoint. `device`: auto is cuda where there is one. `engine`:
     what computes the network; auto is openvino on a processor where the extra `openvino` is installed and can do the
     model, else torch. `precision`: of the network; auto is bfloat16 where the hardware has it, else float32.
+    `threads`: of the processor (torch's choice). `overlap`: encode the next pictures while windows are answered (on a
+    GPU); on a processor, with fewer threads than it has cores, more frames of several cameras, each a little later.
     """
 
     name: str = "default"
@@ -34,6 +36,7 @@ class ModelSection(Section):
     engine: Literal["auto", "torch", "openvino"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    overlap: bool | None = None
 
 
 class PipelineConfig(Section):

@@ -154,7 +154,9 @@ class TrackerEngine:
     encoded once, whatever the number of windows that hold it.
 
     `most_windows`: of how many cameras windows are answered at once; None: 16 on a GPU, where a batch takes little
-    longer than one window, and 1 on a processor, where it takes as long as all of them.
+    longer than one window, and 1 on a processor, where it takes as long as all of them. `overlap`: encode the next
+    pictures while windows are answered; None: on a GPU. On a processor both halves want the same cores: more frames of
+    several cameras are answered, but each of them later.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class TrackerEngine:
         ledger: IdLedger | None = None,
         *,
         most_windows: int | None = None,
+        overlap: bool | None = None,
     ) -> None:
         self._tracker = tracker
         self._ledger = ledger or IdLedger()
@@ -171,8 +174,7 @@ class TrackerEngine:
         """Of the newest window's frames, at most Ts."""
         on_gpu = tracker.device.type == "cuda"
         self.most_windows = most_windows or (16 if on_gpu else 1)
-        self.overlaps = on_gpu
-        """On a processor both halves want the same cores: more frames are answered, but each of them later."""
+        self.overlaps = on_gpu if overlap is None else overlap
 
     @property
     def file(self) -> str:
@@ -336,11 +338,12 @@ def load_engine(
     engine: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    overlap: bool | None = None,
     tracker: Mapping[str, Any] | None = None,
     ledger: IdLedger | None = None,
     ending: Event | None = None,
 ) -> Engine:
-    """The engine for a checkpoint; `ledger`: of the ids that cameras were given; `ending`: set it, in another thread,
+    """The engine for a checkpoint; `overlap`: see `TrackerEngine`; `ledger`: of the ids that cameras were given; `ending`: set it, in another thread,
     when the program is to end, and no network is converted for OpenVINO any more, which takes half a minute.
 
     Raises ModelError and ConfigError: see `syncvis_online.online.load_tracker`.
@@ -356,4 +359,4 @@ def load_engine(
         settings=tracker,
         ending=ending,
     )
-    return TrackerEngine(loaded, ledger)
+    return TrackerEngine(loaded, ledger, overlap=overlap)

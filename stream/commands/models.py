@@ -56,6 +56,7 @@ class Models:
             engine=model.engine,
             precision=model.precision,
             threads=model.threads,
+            overlap=model.overlap,
             tracker=config.tracker,
             ledger=self._ledger,
             ending=self._ending,

@@ -7,21 +7,26 @@ import logging
 import threading
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.config import PipelineConfig
+from stream.commands.models import Models
+from stream.config import PipelineConfig, parse_config
 from stream.engine import StagedEngine, TrackerEngine
+from stream.identities import IdLedger
 from stream.metrics import Metrics
 from stream.pipeline import CameraPipeline
 from stream.scheduler import CLOSED, EngineFailure, Outcome, Scheduler
 from stream.statistics import CameraStatistics
 from stream.types import EngineAnswer, Frame, TrackedFrame, Window
+from syncvis_online.checkpoint import save_model
+from syncvis_online.model import SyncVIS
 from syncvis_online.online import OnlineTracker
 from tests.stream.frames import ListSource, SquareEngine, make_frame, scheduler_of
-from tests.syncvis_online.models import pictures, tiny_checkpoint
+from tests.syncvis_online.models import TINY, pictures, tiny_checkpoint
 from tests.syncvis_online.test_streaming import TRACKER
 
 
@@ -53,6 +58,17 @@ class TwoHalves(SquareEngine):
         if len(encoded) > 1 and self.fail_cameras & {each.camera for each in encoded}:
             raise RuntimeError("out of memory")
         return [self.process(each) for each in encoded]
+
+
+@pytest.mark.parametrize(("asked", "overlaps"), [(None, False), (True, True), (False, False)])
+async def test_a_config_may_ask_for_it(asked: bool | None, overlaps: bool, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, SyncVIS(TINY), TRACKER, {})
+    model = {"name": str(path), "device": "cpu", "engine": "torch", "threads": 1, "overlap": asked}
+    config = parse_config({"cameras": {"door": {"url": "synthetic:1"}}, "model": model}, "a test")
+    engine = await Models(IdLedger()).load(config)
+    assert isinstance(engine, StagedEngine)
+    assert engine.overlaps is overlaps
 
 
 def test_it_is_what_it_is_taken_for() -> None:
