@@ -343,8 +343,9 @@ def load_engine(
     ledger: IdLedger | None = None,
     ending: Event | None = None,
 ) -> Engine:
-    """The engine for a checkpoint; `overlap`: see `TrackerEngine`; `ledger`: of the ids that cameras were given; `ending`: set it, in another thread,
-    when the program is to end, and no network is converted for OpenVINO any more, which takes half a minute.
+    """The engine for a checkpoint; `overlap`: see `TrackerEngine`; `ledger`: of the ids that cameras were given;
+    `ending`: set it, in another thread, when the program is to end, and no network is converted for OpenVINO any more,
+    which takes half a minute.
 
     Raises ModelError and ConfigError: see `syncvis_online.online.load_tracker`.
     """
