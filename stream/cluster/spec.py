@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +30,7 @@ class Spec:
 
     def packed(self) -> PackedSpec:
         """For another process, which may be of another version."""
-        return package_version(), pickle.dumps(self)
+        return package_version(), self.config.model_dump_json(), self.secret
 
     @property
     def cookie_key(self) -> bytes:
@@ -82,20 +81,19 @@ class Spec:
         return server.model_copy(update=update)
 
 
-PackedSpec = tuple[str, bytes]
-"""By which version, and what only that one may read: plain values, which each version can."""
+PackedSpec = tuple[str, str, str]
+"""By which version, the config as JSON, which only that one knows to read, and the secret."""
 
 
 def unpacked(packed: PackedSpec) -> Spec:
     """Raises ConfigError where it is of another version than this process."""
-    version, content = packed
+    version, config, secret = packed
     if version != package_version():
         raise ConfigError(
             f"the cluster runs version {version}, and this is {package_version()}: "
             "update this machine, or stop the cluster (--stop-cluster) and start it with this version"
         )
-    spec: Spec = pickle.loads(content)  # noqa: S301  # as Ray would: who can send it may run code here anyway
-    return spec
+    return Spec(ServeConfig.model_validate_json(config), secret)
 
 
 def _comparable(config: ServeConfig) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +11,14 @@ from stream.cluster.connection import connect
 from stream.cluster.crew import Crew
 from stream.cluster.spec import Spec, unpacked
 from stream.cluster.worker import Worker, WorkerError
-from stream.config import parse_config
+from stream.config import load_config, parse_config
 from stream.errors import ConfigError
 from stream.metrics import package_version
+from stream.tokens import make_token
 
 CAMERAS = {"door": {"url": "synthetic:1"}}
 CONFIG = parse_config({"cameras": CAMERAS, "cluster": {"worker_cpus": 4, "worker_gpus": 1}}, "test")
+EXAMPLE = Path(__file__).parents[3] / "configs/cameras/example.yaml"
 SECRET = "0123456789abcdef-secret"
 
 
@@ -33,20 +36,36 @@ def test_no_address(address: str) -> None:
         connect(address)
 
 
-UNREADABLE = b"of a class that is not here"
+UNREADABLE = "[no config of this version"
 BOTH = rf"the cluster runs version 9\.9, and this is {package_version()}: update this machine"
 
 
 def test_who_is_of_another_version_is_told_both_before_anything_of_the_other_one_is_read() -> None:
     with pytest.raises(ConfigError, match=BOTH):
-        unpacked(("9.9", UNREADABLE))
+        unpacked(("9.9", UNREADABLE, SECRET))
     spec = Spec(CONFIG, SECRET)
     assert unpacked(spec.packed()) == spec
 
 
+def test_another_process_gets_all_that_a_config_can_say() -> None:
+    hardly = {
+        "tokens": [make_token()],
+        "tls": {"certificate": "a.pem", "key": "a.key"},
+        "webrtc": {"ports": [49200, 49263], "turn": {"url": "turn:192.0.2.1", "secret": "s"}},
+    }
+    for config in (
+        load_config(EXAMPLE, {"CAMERA_PASSWORD": "a b"}),
+        parse_config({"cameras": CAMERAS, "server": hardly, "cluster": {"most_workers": 3}}, "test"),
+    ):
+        spec = Spec(config, SECRET)
+        again = unpacked(spec.packed())
+        assert again == spec
+        again.check(config)
+
+
 async def test_a_worker_of_another_version_does_not_begin_and_says_both() -> None:
     with pytest.raises(WorkerError, match=BOTH):
-        await Worker(("9.9", UNREADABLE), "worker-0").run()
+        await Worker(("9.9", UNREADABLE, SECRET), "worker-0").run()
 
 
 def test_no_room_says_what_is_wanted_and_what_there_is() -> None:
