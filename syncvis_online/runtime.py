@@ -64,13 +64,15 @@ class TorchRuntime:
     """The model as it is, in PyTorch: any model, any device. In float32 it is what the others must agree with.
 
     In a lower `precision` matrices are multiplied in it, and what needs more stays in float32 (torch.autocast); so do
-    the weights, and all that comes out.
+    the weights, all that comes out, and on a processor the decoder: a window's matrices are so small that it takes
+    longer to round them than is won.
     """
 
     def __init__(self, model: SyncVIS, precision: Precision = "float32", why: str = "") -> None:
         self._model = model
         self._device = model.propagate.weight.device.type
         self._precision = precision
+        self._decodes_in: Precision = "float32" if self._device == "cpu" else precision
         self._why = why
 
     @property
@@ -80,7 +82,7 @@ class TorchRuntime:
 
     def encode(self, prepared: Tensor) -> FrameFeatures:
         """Prepared pictures (B, 3, H, W) -> their features (B, ...)."""
-        with self._computing():
+        with self._computing(self._precision):
             features = self._model.decoder.project(self._model.encode(prepared))
         return features if self._precision == "float32" else features.float()
 
@@ -88,18 +90,18 @@ class TorchRuntime:
         """Windows (B, T, ...) with v0 (B, N, C) -> what every layer's video branch says, in a lower precision only
         the last one's, and v after the windows.
         """
-        with self._computing():
+        with self._computing(self._decodes_in):
             output = self._model.decode(features, queries, answer_only=True)
-        if self._precision == "float32":
+        if self._decodes_in == "float32":
             return output
         said = output.layers[-1].video
         video = BranchPrediction(said.logits.float(), said.embeds.float())
         return DecoderOutput((LayerPrediction(None, video),), output.video_queries.float())
 
-    def _computing(self) -> AbstractContextManager[Any]:
-        if self._precision == "float32":
+    def _computing(self, precision: Precision) -> AbstractContextManager[Any]:
+        if precision == "float32":
             return nullcontext()
-        return torch.autocast(self._device, getattr(torch, self._precision))
+        return torch.autocast(self._device, getattr(torch, precision))
 
 
 def open_runtime(
