@@ -123,7 +123,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         config["cameras"] = {
             "yard": {"url": urls[0], **looks},
             "door": {"url": urls[1], **looks},
-            "hall": {"url": f"synthetic:5?fps={FPS}&size=640x360", **looks},
+            "hall": {"url": f"synthetic:5?fps={FPS}&size=160x96", **looks},
             "stage": {"url": "whip:", **looks},
         }
         config_file = folder / "serve.yaml"
