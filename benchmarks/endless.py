@@ -4,10 +4,12 @@
 [--json FILE]`
 
 Tracks `synthetic:endless`, on which ten thousand objects pass, as a live camera's engine does, and prints a row for
-every thousand objects: resident memory (MiB), CPU time of the tracker a window (ms), ids given, frames without a free
-slot. An id that comes back after it was retired, or that does not grow, ends the run with an error. What else runs on
-the machine changes a window's time; so the window after START frames is answered again every AGAIN frames, from the
-state of that time, and `ratio` is the stream's windows over those.
+every thousand objects: resident memory (MiB), CPU time of the tracker a window (ms), tracks a frame, ids given, frames
+without a free slot. An id that comes back after it was retired, or that does not grow, ends the run with an error. What
+else runs on the machine changes a window's time, and a window costs more the more is in it; so of the first
+EARLY_S seconds KEPT windows are kept, with the state of that time, and then one of these, in turn, is answered again
+every AGAIN frames: `ratio` is the stream's windows over those, `tracks_again` what they held. Free memory is given back
+as a server does.
 
 `--drift`: then that many windows without a reset, over the same first frames forward and backward, and after 100, after
 all of them and in between a test segment, with the state that the stream has by then. What it scores should be the
@@ -24,13 +26,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
+from stream.memory import share_heaps, trim
 from syncvis_online.data.synthetic import SyntheticWorld, load_level
 from syncvis_online.evaluation.run import judge, write_result
 from syncvis_online.evaluation.tubes import VideoResult, predicted_tubes
@@ -43,14 +46,13 @@ from syncvis_online.types import FrameTracks, Track
 SEED, FRAMES = 9700, 12_000
 EVERY = 1000
 """Objects to a row."""
-START, AGAIN = 300, 20
+EARLY_S, KEPT, AGAIN = 60, 12, 20
 SEGMENT = "synthetic:medium?seeds=9000-9019&frames=80"
 BANK = 1000
 """Frames over which the drift runs, forward and backward."""
 CHECKS = (100, 1_000, 10_000, 30_000, 50_000, 70_000, 100_000)
 """Windows after which the test segment is tracked, as far as the drift runs; and at its end."""
 COLUMNS = ("HOTA", "IDF1", "AP50", "DetA")
-T = TypeVar("T")
 
 
 @dataclass
@@ -101,23 +103,30 @@ class Stream:
 
 @dataclass
 class Times:
-    """CPU time of this process in calls."""
+    """CPU time of this process in windows, and what they told."""
 
     seconds: float = 0.0
     count: int = 0
+    tracks: int = 0
 
-    def of(self, call: Callable[[], T]) -> T:
-        """What it answers, timed."""
+    def of(self, call: Callable[[], tuple[tuple[Track, ...], ...]]) -> tuple[tuple[Track, ...], ...]:
+        """The tracks by frame that it answers, timed."""
         began = time.process_time()
         answer = call()
         self.seconds += time.process_time() - began
         self.count += 1
+        self.tracks += sum(map(len, answer))
         return answer
 
     @property
     def mean_ms(self) -> float:
-        """Milliseconds a call; 0 before any."""
+        """Milliseconds a window; 0 before any."""
         return 1000 * self.seconds / max(1, self.count)
+
+    @property
+    def mean_tracks(self) -> float:
+        """Tracks a window; 0 before any."""
+        return self.tracks / max(1, self.count)
 
 
 class Ids:
@@ -159,24 +168,31 @@ def endless(tracker: OnlineTracker, frames: int, tell: Callable[[list[dict[str, 
     process = psutil.Process()
     rows: list[dict[str, Any]] = []
     passed, times, again = 0, Times(), Times()
-    first: Callable[[], WindowAnswer] | None = None
+    early: deque[Callable[[], WindowAnswer]] = deque()
+    early_frames = min(round(EARLY_S * level.fps), frames // 2)
+    apart = max(1, early_frames // KEPT)
     for index in tqdm(range(frames), unit="frame", desc="endless"):
         frame = world.step(masks=False)
         passed = max(passed, *world.alive_ids)
         features = tracker.encode(tracker.prepare(frame.image))
         for tracks in times.of(partial(stream.push, features)):
             ids.check(tracks, index / level.fps)
-        if index + 1 == min(START, frames):
-            first = stream.last_window
-        if first is not None and index % AGAIN == 0:
-            again.of(first)
+        if index < early_frames:
+            if index % apart == apart - 1 and stream.last_window is not None:
+                early.append(stream.last_window)
+        elif index % AGAIN == 0 and early:
+            again.of(lambda: early[0]().tracks)
+            early.rotate(-1)
         if passed >= EVERY * (len(rows) + 1) or index == frames - 1:
+            trim()
             rows.append(
                 {
                     "objects": passed,
                     "frames": stream.frames,
                     "ids": ids.newest,
                     "rss_mib": round(process.memory_info().rss / 2**20, 1),
+                    "tracks": round(times.mean_tracks, 2),
+                    "tracks_again": round(again.mean_tracks, 2),
                     "ms_per_window": round(times.mean_ms, 3),
                     "ms_again": round(again.mean_ms, 3),
                     "ratio": round(times.mean_ms / again.mean_ms, 4) if again.count else None,
@@ -236,6 +252,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
+    share_heaps()  # before there are threads, as a server does
     torch.set_num_threads(1)
     tracker = load_tracker(
         arguments.model, device="cpu", engine=arguments.engine, precision=arguments.precision

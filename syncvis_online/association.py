@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment, quadratic_assignment
 from torch import Tensor
 
+from syncvis_online.features import mask_logits
 from syncvis_online.memory import Memory
 from syncvis_online.model import SyncVIS
 
@@ -40,7 +41,7 @@ class Side:
     def masks(self, maps: Tensor, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Those of some rows (M,) on a frame with mask features (Cm, h, w): (M, h, w)."""
         embeds = self.embeds[torch.from_numpy(rows).to(maps.device)]
-        inside: NDArray[np.bool_] = (torch.einsum("nc,chw->nhw", embeds, maps) > 0).cpu().numpy()
+        inside: NDArray[np.bool_] = (mask_logits(embeds, maps) > 0).cpu().numpy()
         return inside
 
 

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from syncvis_online.association import mask_ious
+from syncvis_online.features import mask_logits
+
+CutOut = tuple[NDArray[np.bool_], NDArray[np.float32]]
+"""A rectangle, of a mask (h, w) and of a picture (h, w, 3), RGB, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Candidates:
         # The mask's share of the score is at most 1, so these are all that a threshold can let through.
         likely = np.flatnonzero(best >= least_score)
         index = torch.from_numpy(likely).to(embeds.device)
-        masks = torch.einsum("nc,chw->nhw", embeds[index], maps).float()
+        masks = mask_logits(embeds[index], maps).float()
         inside = masks > 0
         area = inside.sum((1, 2))
         quality = (masks.sigmoid() * inside).sum((1, 2)) / area.clamp(min=1)
@@ -80,12 +84,10 @@ class Candidates:
         top, left, bottom, right = self.extent[self.row[list(slots)]].T
         return np.stack([left / width, top / height, right / width, bottom / height], axis=1)
 
-    def cut_out(
-        self, slot: int, picture: NDArray[np.float32]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """The rectangle around a mask that is not empty: of the mask (h', w'), and of a picture (3, h, w)."""
+    def cut_out(self, slot: int, picture: NDArray[np.float32]) -> CutOut:
+        """The rectangle around a mask that is not empty, and what a picture (h, w, 3) has there."""
         top, left, bottom, right = self.extent[self.row[slot]]
-        return self.mask(slot)[top:bottom, left:right], picture[:, top:bottom, left:right]
+        return self.mask(slot)[top:bottom, left:right], picture[top:bottom, left:right]
 
     def without_duplicates(self, slots: NDArray[np.intp], taken: Sequence[int], most_iou: float) -> list[int]:
         """Slots in order of score, without those whose mask overlaps a better one, or one of `taken`, by more."""

@@ -20,7 +20,14 @@ from syncvis_online.decoder import DecoderOutput
 from syncvis_online.features import FrameFeatures
 from syncvis_online.model import SyncVIS
 from syncvis_online.runtime import Precision, RuntimeInfo, TorchRuntime
-from syncvis_online.tensors import decoder_inputs, decoder_output, features_of, flat_features, level_sizes
+from syncvis_online.tensors import (
+    decoder_features,
+    decoder_inputs,
+    decoder_output,
+    features_of,
+    flat_features,
+    level_sizes,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +134,7 @@ def decoding_step(runtime: TorchRuntime, sizes: tuple[tuple[int, int], ...]) -> 
     """`decoder_inputs` of windows whose levels' maps have these sizes -> what `decoder_output` puts together."""
 
     def step(queries: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
-        unread = features[0].new_zeros(*features[0].shape[:2], 1, 1, 1)  # only its first two axes matter
-        output = runtime.decode(features_of((unread, *features), sizes), queries)
+        output = runtime.decode(decoder_features(features, sizes), queries)
         said = output.layers[-1].video
         return said.logits, said.embeds, output.video_queries
 

@@ -217,14 +217,14 @@ def mask_colors(cut_out: Sequence[tuple[NDArray[np.bool_], NDArray[np.float32]]]
     """Mean colours of the upper and the lower half of n masks: CIELAB (D65) with L from 0 to 255, (n, 6). Where a half
     is empty, of the other.
 
-    `cut_out`: the rectangle around each, of the mask (h, w) and of the picture (3, h, w), RGB, 0 to 255.
+    `cut_out`: the rectangle around each, of the mask (h, w) and of the picture (h, w, 3), RGB, 0 to 255.
     """
     means = np.empty((len(cut_out), 2, 3), dtype=np.float32)
     for i, (inside, picture) in enumerate(cut_out):
         middle = len(inside) // 2
-        upper, lower = picture[:, :middle][:, inside[:middle]], picture[:, middle:][:, inside[middle:]]
-        means[i, 0] = (upper if upper.size else lower).mean(1)
-        means[i, 1] = (lower if lower.size else upper).mean(1)
+        upper, lower = picture[:middle][inside[:middle]], picture[middle:][inside[middle:]]
+        means[i, 0] = (upper if upper.size else lower).mean(0, dtype=np.float64)
+        means[i, 1] = (lower if lower.size else upper).mean(0, dtype=np.float64)
     if not len(means):
         return np.zeros((0, 6))
     lab = np.asarray(cv2.cvtColor(means / 255, cv2.COLOR_RGB2LAB), dtype=np.float64)

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
-from torch.nn.functional import avg_pool2d
 
 from syncvis_online.checkpoint import Checkpoint, load_model, resolve_model
 from syncvis_online.config import TrackerConfig
@@ -179,10 +178,7 @@ class OnlineTracker:
     def encode(self, prepared: torch.Tensor) -> FrameFeatures:
         """Features of prepared pictures (B, 3, H, W), with axes (B, ...)."""
         features = self.runtime.encode(prepared)
-        if not self.config.reidentify_s:
-            return features
-        colors = avg_pool2d(prepared.float(), self.model.config.mask_stride)
-        return replace(features, colors=colors)
+        return replace(features, picture=prepared) if self.config.reidentify_s else features
 
     def encode_together(self, prepared: Sequence[torch.Tensor], most: int) -> list[FrameFeatures]:
         """Features (1, ...) of each of some prepared pictures of one size, encoded at most `most` at a time."""
@@ -208,25 +204,25 @@ class OnlineTracker:
         are decoded in one call.
         """
         began = time.perf_counter()
-        decoded: dict[int, tuple[FrameFeatures, DecoderOutput, int, TrackerState]] = {}
+        decoded: dict[int, tuple[DecoderOutput, int, TrackerState]] = {}
         by_shape: dict[tuple[object, ...], list[int]] = {}
         for i, request in enumerate(requests):
             by_shape.setdefault(request.shape, []).append(i)
         for group in by_shape.values():
-            windows, states, output = self._decode(
+            states, output = self._decode(
                 [requests[i].features for i in group],
                 [requests[i].times_s for i in group],
                 [requests[i].state for i in group],
             )
             decoded |= {
-                i: (windows, output, row, state)
-                for row, (i, state) in enumerate(zip(group, states, strict=True))
+                i: (output, row, state) for row, (i, state) in enumerate(zip(group, states, strict=True))
             }
         told = time.perf_counter()
         updated = []
         for i, request in enumerate(requests):
-            window, output, row, state = decoded[i]
-            updated.append(self.slots.update(window, output, row, request.times_s, request.answers, state))
+            output, row, state = decoded[i]
+            frames, times_s, answers = request.features, request.times_s, request.answers
+            updated.append(self.slots.update(frames, output, row, times_s, answers, state))
         tracked = time.perf_counter()
         tracks = [
             tuple(tracks_of(found, request.size, self.labels) for found in detections)
@@ -239,19 +235,19 @@ class OnlineTracker:
         self, features: Sequence[FrameFeatures], times_s: Sequence[float], answers: int, state: TrackerState
     ) -> TrackerState:
         """The state after a window of which nothing is to be told; arguments as of `answer`."""
-        window, (before,), output = self._decode([features], [times_s], [state])
-        return self.slots.update(window, output, 0, times_s, answers, before)[1]
+        (before,), output = self._decode([features], [times_s], [state])
+        return self.slots.update(features, output, 0, times_s, answers, before)[1]
 
     def _decode(
         self,
         features: Sequence[Sequence[FrameFeatures]],
         times_s: Sequence[Sequence[float]],
         states: Sequence[TrackerState],
-    ) -> tuple[FrameFeatures, list[TrackerState], DecoderOutput]:
-        """Windows of one shape, each of another stream, as one; the states they are decoded with; what comes out."""
+    ) -> tuple[list[TrackerState], DecoderOutput]:
+        """Decode windows of one shape, each of another stream, as one: the states they are decoded with; the output."""
         windows = FrameFeatures.batch([FrameFeatures.stack(frames) for frames in features])
         ready = [self.slots.retire(state, times[-1]) for state, times in zip(states, times_s, strict=True)]
-        return windows, ready, self.slots.decode(windows, ready)
+        return ready, self.slots.decode(windows, ready)
 
     def revise(
         self,
@@ -262,9 +258,9 @@ class OnlineTracker:
         size: tuple[int, int],
     ) -> tuple[tuple[tuple[Track, ...], ...], TrackerState]:
         """What a window says of all of its frames, and the state after it; arguments as of `answer`."""
-        window, (before,), output = self._decode([features], [times_s], [state])
-        _, after = self.slots.update(window, output, 0, times_s, answers, before)
-        revised = self.slots.revise(window, output, 0, times_s, answers, before, after)
+        (before,), output = self._decode([features], [times_s], [state])
+        _, after = self.slots.update(features, output, 0, times_s, answers, before)
+        revised = self.slots.revise(features, output, 0, times_s, answers, before, after)
         return tuple(tracks_of(d, size, self.labels) for d in revised), after
 
     def track_video(

@@ -50,9 +50,9 @@ class Views:
 
 
 def crop(inside: NDArray[np.bool_], picture: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The rectangle around a mask, of the mask (h, w) and of the picture (3, h, w), RGB, 0 to 255: (*CROP, 4)."""
+    """The rectangle around a mask, of the mask (h, w) and of the picture (h, w, 3), RGB, 0 to 255: (*CROP, 4)."""
     both = np.empty((*inside.shape, 4), dtype=np.float32)
-    both[..., :3] = picture.transpose(1, 2, 0)
+    both[..., :3] = picture
     both[..., 3] = 255.0 * inside
     how = cv2.INTER_AREA if inside.size >= CROP[0] * CROP[1] else cv2.INTER_LINEAR
     resized = cv2.resize(both, CROP[::-1], interpolation=how)

@@ -43,6 +43,12 @@ def decoder_inputs(features: FrameFeatures, queries: Tensor) -> tuple[Tensor, ..
     return (queries, *flat_features(features)[1:])
 
 
+def decoder_features(flat: Sequence[Tensor], sizes: tuple[tuple[int, int], ...]) -> FrameFeatures:
+    """The features of `decoder_inputs`, with mask features of no cells."""
+    B, T, channels = flat[0].shape[:3]
+    return features_of((flat[0].new_zeros(B, T, channels, 0, 0), *flat), sizes)
+
+
 def decoder_output(flat: Sequence[Tensor]) -> DecoderOutput:
     """Logits and embeddings of the last layer's video branch, and v after the window."""
     logits, embeds, queries = flat
@@ -50,7 +56,10 @@ def decoder_output(flat: Sequence[Tensor]) -> DecoderOutput:
 
 
 class FlatEncoder(nn.Module):
-    """Pictures (1, 3, H, W) uint8 -> `flat_features`."""
+    """Pictures (1, 3, H, W) uint8 -> `flat_features`, of which the mask features come as tokens (1, h w, Cm), row by
+    row: as they lie in memory after the last convolution. To have OpenVINO move them took it a
+    ninth of the encoder's time.
+    """
 
     def __init__(self, model: SyncVIS) -> None:
         super().__init__()
@@ -58,7 +67,14 @@ class FlatEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode and project."""
-        return flat_features(self.model.decoder.project(self.model.encode(images)))
+        masks, *others = flat_features(self.model.decoder.project(self.model.encode(images)))
+        return masks.flatten(2).transpose(1, 2), *others
+
+
+def encoder_output(flat: Sequence[Tensor], size: tuple[int, int], mask_stride: int) -> FrameFeatures:
+    """What `FlatEncoder` says of pictures (1, 3, *size)."""
+    masks = flat[0].transpose(1, 2).view(1, -1, size[0] // mask_stride, size[1] // mask_stride)
+    return features_of((masks, *flat[1:]), level_sizes(size))
 
 
 class FlatDecoder(nn.Module):
@@ -70,10 +86,8 @@ class FlatDecoder(nn.Module):
         self.sizes = level_sizes(size)
 
     def forward(self, queries: Tensor, *features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode; nothing reads the mask features, of which only the first two axes matter, (B, T)."""
-        B, T = features[0].shape[:2]
-        unread = features[0].new_zeros(B, T, 1, 1, 1)
-        output = self.decoder(features_of((unread, *features), self.sizes), queries)
+        """Decode."""
+        output = self.decoder(decoder_features(features, self.sizes), queries)
         said = output.layers[-1].video
         return said.logits, said.embeds, output.video_queries
 

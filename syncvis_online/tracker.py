@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from syncvis_online.association import ASSOCIATIONS, NONE, Side
-from syncvis_online.candidates import Candidates
+from syncvis_online.candidates import Candidates, CutOut
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import DecoderOutput
 from syncvis_online.evidence import RULES
@@ -91,29 +92,29 @@ class SlotTracker:
     @torch.inference_mode()
     def update(
         self,
-        features: FrameFeatures,
+        frames: Sequence[FrameFeatures],
         output: DecoderOutput,
         row: int,
         times_s: Sequence[float],
         answers: int,
         state: TrackerState,
     ) -> tuple[list[list[Detection]], TrackerState]:
-        """Answer the newest `answers` frames of window `row`, and the state after it.
+        """Answer the newest `answers` frames of window `row` of `output`, and the state after it.
 
-        `times_s`: the stream's time of each frame of the window, seconds, oldest first.
+        `frames`: of that window, each (1, ...), oldest first; `times_s`: the stream's time of each, seconds.
         """
-        of_slots, state = self._of_slots(features, output, row, len(times_s) - answers, state)
+        of_slots, state = self._of_slots(frames, output, row, len(times_s) - answers, state)
         answered: list[list[Detection]] = []
         of_window: set[int] = set()
         for t in range(len(times_s) - answers, len(times_s)):
-            candidates = self._candidates(of_slots, features.mask_features[row, t])
+            candidates = self._candidates(of_slots, frames[t])
             state, seen, born = self._live(candidates, state, times_s[t], newest=t == len(times_s) - 1)
             newest_s, seen = state.now_s, [*seen, *born]
             state = self._noted(candidates, state, seen, born, times_s[t])
             if state.identities is None:
                 state = self._named(state, seen, times_s[t])
             else:
-                looks = self._looks(candidates, of_slots, features, (row, t), seen, state)
+                looks = self._looks(candidates, of_slots, frames[t], seen, state)
                 state = self._recognized(state, seen, looks, newest_s, times_s[t])
             answered.append(
                 self._answer(candidates, state, seen, times_s[t]) + self._coasting(state, times_s[t])
@@ -125,7 +126,7 @@ class SlotTracker:
     @torch.inference_mode()
     def revise(
         self,
-        features: FrameFeatures,
+        frames: Sequence[FrameFeatures],
         output: DecoderOutput,
         row: int,
         times_s: Sequence[float],
@@ -135,13 +136,13 @@ class SlotTracker:
     ) -> list[list[Detection]]:
         """What window `row` says of all of its frames, of the identities that are confirmed after it.
 
-        `times_s` and `answers` as of `update`; `before` and `after`: the states that it took and gave. For answers
-        that may come late: an online tracker never takes back what it has said.
+        `frames`, `times_s` and `answers` as of `update`; `before` and `after`: the states that it took and gave. For
+        answers that may come late: an online tracker never takes back what it has said.
         """
-        of_slots, _ = self._of_slots(features, output, row, len(times_s) - answers, before)
+        of_slots, _ = self._of_slots(frames, output, row, len(times_s) - answers, before)
         revised = []
-        for maps, now_s in zip(features.mask_features[row], times_s, strict=True):
-            found = self._candidates(of_slots, maps)
+        for frame, now_s in zip(frames, times_s, strict=True):
+            found = self._candidates(of_slots, frame)
             keep = found.visible & (found.score >= self.config.keep_score) & after.confirmed
             seen = found.without_duplicates(np.flatnonzero(keep), (), self.config.duplicate_iou)
             in_sight = found.in_sight(seen, self.config.min_area)
@@ -180,7 +181,12 @@ class SlotTracker:
         ]
 
     def _of_slots(
-        self, features: FrameFeatures, output: DecoderOutput, row: int, shared: int, state: TrackerState
+        self,
+        frames: Sequence[FrameFeatures],
+        output: DecoderOutput,
+        row: int,
+        shared: int,
+        state: TrackerState,
     ) -> tuple[OfSlots, TrackerState]:
         """The last layer's answer of window `row`, whose first `shared` frames the window before held too; and the
         state with every slot's content moved to the place of the query that answers for it: a query belongs to its
@@ -194,7 +200,7 @@ class SlotTracker:
             found,
             state.held,
             probability.max(1),
-            features.mask_features[row, max(0, shared - 1)],
+            frames[max(0, shared - 1)].mask_features[0],
         )
         unanswered = np.flatnonzero(place == NONE)
         if unanswered.size:
@@ -203,9 +209,9 @@ class SlotTracker:
             probability[left] = 0.0
         return OfSlots(probability, found.embeds, found.queries), state.moved(place)
 
-    def _candidates(self, of_slots: OfSlots, maps: Tensor) -> Candidates:
-        """Of one frame, whose mask features are `maps` (Cm, h, w)."""
-        least = min(self.config.birth_score, self.config.keep_score)
+    def _candidates(self, of_slots: OfSlots, frame: FrameFeatures) -> Candidates:
+        """Of one frame (1, ...)."""
+        least, maps = min(self.config.birth_score, self.config.keep_score), frame.mask_features[0]
         return Candidates.of(of_slots.probability, of_slots.embeds, maps, least, self.config.min_area)
 
     def _live(
@@ -288,25 +294,20 @@ class SlotTracker:
         self,
         found: Candidates,
         of_slots: OfSlots,
-        features: FrameFeatures,
-        frame: tuple[int, int],
+        frame: FrameFeatures,
         seen: Sequence[int],
         state: TrackerState,
     ) -> Sightings:
-        """What the objects in the slots `seen` look like on a frame, (row, time) of `features`."""
-        if features.colors is None:
-            raise ValueError("a tracker that re-identifies needs features with colours")
-        picture = features.colors[frame].float().cpu().numpy()
-        height, width = picture.shape[1:]
-        cut_out = [found.cut_out(j, picture) for j in seen]
+        """What the objects in the slots `seen` look like on a frame (1, ...)."""
+        height, width = frame.mask_features.shape[-2:]
+        cut_outs = self._cut_outs(found, frame, seen)
         if self._recognizer is None:
             looks = of_slots.queries[list(seen)].double().cpu().numpy()
         else:
-            maps = features.mask_features[frame]
-            looks = self._recognizer.looks(self._views(found, of_slots, maps, seen, cut_out))
+            looks = self._recognizer.looks(self._views(found, of_slots, frame, seen, cut_outs))
         return Sightings(
             boxes=state.boxes[seen] * np.array([width / height, 1.0, width / height, 1.0]),
-            colors=mask_colors(cut_out),
+            colors=mask_colors(cut_outs),
             looks=looks,
             labels=state.labels[seen],
             scores=state.scores[seen],
@@ -314,22 +315,30 @@ class SlotTracker:
         )
 
     @staticmethod
+    def _cut_outs(found: Candidates, frame: FrameFeatures, seen: Sequence[int]) -> list[CutOut]:
+        """`Candidates.cut_out` of the slots `seen`, of the picture's mean colour in each cell of the mask features."""
+        if frame.picture is None:
+            raise ValueError("a tracker that re-identifies needs features with the picture")
+        picture = frame.picture[0].permute(1, 2, 0).cpu().numpy().astype(np.float32)
+        height, width = frame.mask_features.shape[-2:]
+        cells = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+        return [found.cut_out(j, cells) for j in seen]
+
+    @staticmethod
     def _views(
         found: Candidates,
         of_slots: OfSlots,
-        maps: Tensor,
+        frame: FrameFeatures,
         seen: Sequence[int],
-        cut_out: Sequence[tuple[NDArray[np.bool_], NDArray[np.float32]]],
+        cut_outs: Sequence[CutOut],
     ) -> Views:
-        """What a recognizer sees of the objects in the slots `seen` on a frame, whose mask features are `maps`
-        (Cm, h, w); `cut_out`: each one's `Candidates.cut_out`.
-        """
-        index = list(seen)
-        inside = torch.from_numpy(found.inside[found.row[index]]).to(maps.device, torch.float32)
+        """What a recognizer sees of the objects in the slots `seen` on a frame (1, ...)."""
+        index, cells = list(seen), frame.mask_features[0].flatten(1)
+        inside = torch.from_numpy(found.inside[found.row[index]]).to(cells.device, torch.float32)
         area = inside.sum((1, 2)).clamp(min=1)
-        pooled = torch.einsum("nhw,chw->nc", inside, maps.float()) / area[:, None]
+        pooled = inside.flatten(1) @ cells.float().T / area[:, None]
         vectors = [of_slots.queries[index].float(), of_slots.embeds[index].float(), pooled]
-        crops = [crop(*one) for one in cut_out]
+        crops = [crop(*one) for one in cut_outs]
         return Views(
             torch.cat(vectors, dim=1).cpu().numpy(), np.array(crops, dtype=np.uint8).reshape(-1, *CROP, 4)
         )

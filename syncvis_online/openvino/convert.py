@@ -28,8 +28,7 @@ from syncvis_online.tensors import (
     FlatDecoder,
     FlatEncoder,
     decoder_inputs,
-    features_of,
-    level_sizes,
+    encoder_output,
     random_pictures,
 )
 
@@ -60,7 +59,8 @@ def _write(checkpoint: Path, folder: Path, size: tuple[int, int], frames: int) -
     encoder, decoder = FlatEncoder(model), FlatDecoder(model, size)
     _save(encoder, (pictures[0],), folder / "encoder.xml")
     encoded = [_checked("encoder", encoder, folder / "encoder.xml", (picture,)) for picture in pictures]
-    window = _window(model, [features_of(flat, level_sizes(size)) for flat in encoded])
+    stride = model.config.mask_stride
+    window = _window(model, [encoder_output(flat, size, stride) for flat in encoded])
     _save(decoder, window, folder / "decoder.xml")
     _checked("decoder", decoder, folder / "decoder.xml", window)
 

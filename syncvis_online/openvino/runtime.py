@@ -28,9 +28,9 @@ from syncvis_online.runtime import Precision, RuntimeInfo, TorchRuntime, native_
 from syncvis_online.tensors import (
     decoder_inputs,
     decoder_output,
+    encoder_output,
     features_of,
     flat_features,
-    level_sizes,
     random_pictures,
 )
 
@@ -59,12 +59,13 @@ class _Ready:
     """Requests of the networks for one size of pictures."""
 
     size: Size
+    mask_stride: int
     encoder: Any
     decoder: Any
 
     def encode(self, picture: Tensor) -> FrameFeatures:
         """One picture (1, 3, H, W) uint8."""
-        return features_of(_infer(self.encoder, (picture,)), level_sizes(self.size))
+        return encoder_output(_infer(self.encoder, (picture,)), self.size, self.mask_stride)
 
     def decode(self, features: FrameFeatures, queries: Tensor) -> tuple[Tensor, ...]:
         """One window: logits, embeddings, v after it."""
@@ -185,7 +186,7 @@ class OpenVINORuntime:
     def _tried(self, size: Size, files: Files) -> _Ready:
         """Compiled. The first inference takes memory and time that the others do not: so that was done."""
         networks = (compiled(path, self._threads, self._precision) for path in (files.encoder, files.decoder))
-        ready = _Ready(size, *networks)
+        ready = _Ready(size, self._model.config.mask_stride, *networks)
         with torch.inference_mode():
             frames = [ready.encode(picture) for picture in random_pictures(size, self._frames)]
             window = FrameFeatures.stack(frames)

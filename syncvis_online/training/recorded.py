@@ -100,16 +100,12 @@ class _Recorder(SlotTracker):
         self,
         found: Candidates,
         of_slots: OfSlots,
-        features: FrameFeatures,
-        frame: tuple[int, int],
+        frame: FrameFeatures,
         seen: Sequence[int],
         state: TrackerState,
     ) -> Sightings:
-        looks = super()._looks(found, of_slots, features, frame, seen, state)
-        assert features.colors is not None
-        picture = features.colors[frame].float().cpu().numpy()
-        cut_out = [found.cut_out(j, picture) for j in seen]
-        self.views = self._views(found, of_slots, features.mask_features[frame], seen, cut_out)
+        looks = super()._looks(found, of_slots, frame, seen, state)
+        self.views = self._views(found, of_slots, frame, seen, self._cut_outs(found, frame, seen))
         return looks
 
     def _recognized(

@@ -217,10 +217,9 @@ def test_identities_follow_the_object_through_the_queries(association: str) -> N
         prediction = BranchPrediction(logits[order][None], embeds[order][None])
         output = DecoderOutput((LayerPrediction(prediction, prediction),), queries[order][None])
         cells = torch.eye(TINY.mask_channels, dtype=torch.float64)
-        frames = cells.view(1, 1, TINY.mask_channels, 1, -1).expand(1, 2, -1, 2, -1)
-        features = FrameFeatures((), (), frames, ())
+        frame = FrameFeatures((), (), cells.view(1, TINY.mask_channels, 1, -1).expand(1, -1, 2, -1), ())
         times = [0.1 * window - 0.1, 0.1 * window]
-        answered, state = tracker.update(features, output, 0, times, 1, state)
+        answered, state = tracker.update([frame, frame], output, 0, times, 1, state)
         seen.append({d.track_id: (d.label, int(d.logits.argmax())) for d in answered[0]})
     assert len(seen[0]) == 2
     assert all(answer == seen[0] for answer in seen)

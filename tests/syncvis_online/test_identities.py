@@ -146,13 +146,13 @@ def test_a_pause_that_does_not_count_leaves_everybody_where_they_were() -> None:
 
 
 def test_colors_are_those_of_the_halves_of_a_mask() -> None:
-    picture = np.zeros((3, 4, 2), dtype=np.float32)
-    picture[0, :2], picture[2, 2:] = 255.0, 255.0
+    picture = np.zeros((4, 2, 3), dtype=np.float32)
+    picture[:2, :, 0], picture[2:, :, 2] = 255.0, 255.0
     inside = np.ones((4, 2), dtype=np.bool_)
     pixels = np.array([[[255, 0, 0], [0, 0, 255]]], dtype=np.uint8)
     expected = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float64)[0] - [0, 128, 128]
     alone = np.ones((1, 1), dtype=np.bool_)
-    both, one = mask_colors([(inside, picture), (alone, picture[:, :1, :1])]).reshape(2, 2, 3)
+    both, one = mask_colors([(inside, picture), (alone, picture[:1, :1])]).reshape(2, 2, 3)
     np.testing.assert_allclose(both, expected, atol=1.0)
     np.testing.assert_allclose(one, expected[[0, 0]], atol=1.0)
     assert mask_colors([]).shape == (0, 6)

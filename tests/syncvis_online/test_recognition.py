@@ -86,18 +86,18 @@ def test_the_best_other_is_another() -> None:
 
 
 def test_a_crop_is_the_rectangle_around_the_mask() -> None:
-    picture = np.zeros((3, 40, 60), dtype=np.float32)
+    picture = np.zeros((40, 60, 3), dtype=np.float32)
     inside = np.zeros((40, 60), dtype=np.bool_)
     inside[4:36, 8:32] = True
     inside[4:20, 8:20] = False
-    picture[:, inside], picture[0, ~inside] = 200.0, 100.0
-    small = crop(inside[4:36, 8:32], picture[:, 4:36, 8:32])
+    picture[inside], picture[~inside, 0] = 200.0, 100.0
+    small = crop(inside[4:36, 8:32], picture[4:36, 8:32])
     assert small.shape == (*CROP, 4)
     half = CROP[0] // 2, CROP[1] // 2
     assert (small[: half[0], : half[1]] == [100, 0, 0, 0]).all()
     assert (small[half[0] :] == [200, 200, 200, 255]).all()
     one = np.ones((1, 1), dtype=np.bool_)
-    assert (crop(one, picture[:, :1, 59:])[..., 3] == 255).all()
+    assert (crop(one, picture[:1, 59:])[..., 3] == 255).all()
 
 
 def test_looks_are_unit_vectors_and_each_is_made_by_itself() -> None:

@@ -42,9 +42,7 @@ def reference(
     with torch.inference_mode():
         prepared = torch.cat([tracker.prepare(image) for image in images])
         everything = model.encode(prepared)
-        cells = everything.mask_features.shape[-2:]
-        colors = torch.nn.functional.interpolate(prepared.float(), cells, mode="area")
-        everything = replace(everything, colors=colors)
+        everything = replace(everything, picture=prepared)
     state, ids, logits = slots.initial_state(), [], []
     for last in range(config.stride - 1, len(images), config.stride):
         frames = list(range(max(0, last - config.window_frames + 1), last + 1))
@@ -56,7 +54,8 @@ def reference(
                 first = first + model.memory.read(state.queries, state.memory.view())
             output = model.decode(window, first[None])
         answers = min(config.stride, len(frames))
-        detections, state = slots.update(window, output, 0, [f / FPS for f in frames], answers, state)
+        apart = [everything.windows(torch.tensor([f])) for f in frames]
+        detections, state = slots.update(apart, output, 0, [f / FPS for f in frames], answers, state)
         logits.append(output.layers[-1].video.logits[0])
         for found in detections:
             tracks = tracks_of(found, images[0].shape[:2], tracker.labels)
@@ -230,10 +229,11 @@ def test_offline_answers_each_frame_once_with_what_its_last_window_says(
         window = everything.windows(torch.tensor([frames]))
         output = slots.decode(window, [before])
         answers = min(stride, last + 1 - max((f for f in lasts if f < last), default=-1) - 1)
-        _, state = slots.update(window, output, 0, [f / FPS for f in frames], answers, before)
+        apart = [everything.windows(torch.tensor([f])) for f in frames]
+        _, state = slots.update(apart, output, 0, [f / FPS for f in frames], answers, before)
         for f, found in zip(
             frames,
-            slots.revise(window, output, 0, [f / FPS for f in frames], answers, before, state),
+            slots.revise(apart, output, 0, [f / FPS for f in frames], answers, before, state),
             strict=True,
         ):
             tracks = tracks_of(found, images[0].shape[:2], tracker.labels)

@@ -59,17 +59,17 @@ class World:
             logits[0, slot, -1] = np.log(1 - seen.score)
             embeds[0, slot] = -30.0
             embeds[0, slot, list(seen.columns)] = seen.logit
-        maps = torch.eye(CELLS, dtype=torch.float64).view(1, 1, CELLS, 1, CELLS).expand(1, 1, CELLS, 2, CELLS)
-        colors = torch.full((1, 1, 3, 2, CELLS), 128.0)
+        maps = torch.eye(CELLS, dtype=torch.float64).view(1, CELLS, 1, CELLS).expand(1, CELLS, 2, CELLS)
+        picture = torch.full((1, 3, 2, CELLS), 128, dtype=torch.uint8)
         for seen in slots.values():
-            colors[..., list(seen.columns)] = torch.tensor(seen.color)[:, None, None]
-        features = FrameFeatures((), (), maps, (), colors)
+            picture[..., list(seen.columns)] = torch.tensor(seen.color, dtype=torch.uint8)[:, None, None]
+        frame = FrameFeatures((), (), maps, (), picture)
         after = torch.full((1, SLOTS, TINY.channels), float(self.windows), dtype=torch.float64)
         prediction = BranchPrediction(logits, embeds)
         output = DecoderOutput((LayerPrediction(prediction, prediction),), after)
         before = self.state
         frozen = (before.queries.clone(), before.track_ids.copy(), before.last_seen_s.copy())
-        answered, self.state = self.tracker.update(features, output, 0, [now_s], 1, before)
+        answered, self.state = self.tracker.update([frame], output, 0, [now_s], 1, before)
         assert torch.equal(before.queries, frozen[0]), "a state is a value"
         assert (before.track_ids == frozen[1]).all()
         assert (before.last_seen_s == frozen[2]).all()
@@ -360,11 +360,11 @@ def test_a_lost_slot_whose_identity_is_seen_in_another_one_is_free() -> None:
     assert torch.equal(world.state.queries[2], world.learned[2])
 
 
-def test_features_without_colors_are_refused_where_identities_are_recognized() -> None:
+def test_features_without_the_picture_are_refused_where_identities_are_recognized() -> None:
     world = World(RECOGNIZING)
-    maps = torch.zeros(1, 1, CELLS, 2, CELLS, dtype=torch.float64)
+    maps = torch.zeros(1, CELLS, 2, CELLS, dtype=torch.float64)
     logits = torch.zeros(1, SLOTS, len(LABELS) + 1, dtype=torch.float64)
     prediction = BranchPrediction(logits, torch.zeros(1, SLOTS, CELLS, dtype=torch.float64))
     output = DecoderOutput((LayerPrediction(prediction, prediction),), world.state.queries[None])
-    with pytest.raises(ValueError, match="colours"):
-        world.tracker.update(FrameFeatures((), (), maps, ()), output, 0, [0.0], 1, world.state)
+    with pytest.raises(ValueError, match="the picture"):
+        world.tracker.update([FrameFeatures((), (), maps, ())], output, 0, [0.0], 1, world.state)
