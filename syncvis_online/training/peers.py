@@ -12,6 +12,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from torch import nn
 from torch.multiprocessing.spawn import start_processes
 
 from syncvis_online.errors import ConfigError
+
+GRACE_S = 10.0
+"""Between the interruption of a process whose parent has ended and its end."""
 
 
 def launched_processes() -> int:
@@ -123,15 +127,21 @@ def start(work: Callable[[Peers], None], count: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Interrupt this process when the one that started it ends, however it does: the system tells only a parent's own
-    children, and a fork is the child of the process that it was forked from.
+    """End this process when the one that started it ends, however it does: the system tells only a parent's own
+    children, and a fork is the child of the process that it was forked from. It is interrupted, so that it leaves
+    nothing half-done; where it does not hear of that, as it waits for the others, it ends all the same.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None
+    # What a shell runs in the background ignores interrupts, and so does all that it starts.
+    hears = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
     def watch() -> None:
         parent.join()
-        os.kill(os.getpid(), signal.SIGINT)
+        if hears:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(GRACE_S)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -184,10 +184,16 @@ def linger(peers: Peers) -> None:
 
 
 @pytest.mark.integration
-def test_processes_end_with_the_one_that_started_them() -> None:
-    program = (
-        f"from syncvis_online.training.peers import start\nfrom {__name__} import linger\nstart(linger, 2)\n"
-    )
+@pytest.mark.parametrize("interrupts", ["SIG_IGN", "default_int_handler"])
+def test_processes_end_with_the_one_that_started_them(interrupts: str) -> None:
+    """Also where interrupts are ignored, as of what a shell runs in the background."""
+    program = f"""
+import signal
+signal.signal(signal.SIGINT, signal.{interrupts})
+from syncvis_online.training.peers import start
+from {__name__} import linger
+start(linger, 2)
+"""
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
     ) as process:
