@@ -138,6 +138,7 @@ class Book:
     def drain(self, worker: str) -> None:
         """Let all cameras of a worker go elsewhere. Raises KeyError."""
         self._workers[worker].draining = True
+        self._leases.note(worker)
         self._looks_s = 0.0
 
     def want(self, workers: int, settled_s: float, now_s: float) -> None:
@@ -186,6 +187,7 @@ class Book:
             self._expire(report.worker, now_s)
             # Before all else: whatever cannot be written down below, orders that answer this report renew them there.
             worker.report, worker.seen_s, worker.until_s = report, now_s, until_s
+        self._workers[report.worker].draining |= report.draining  # as a book before this was asked
         for camera, lease in self._leases.of(report.worker).items():
             if lease.heir is not None:
                 self._leases.will(camera, lease, None)
@@ -213,7 +215,7 @@ class Book:
                 prepare[camera] = lease.epoch + 1
                 if report.prepared.get(camera) != lease.epoch + 1:
                     begin.append(cameras.assignment(camera, ahead=True))
-        return Orders(self.lease_s, hold, tuple(begin), prepare)
+        return Orders(self.lease_s, hold, tuple(begin), prepare, self._workers[worker].draining)
 
     def changed(self) -> set[str]:
         """The workers whose orders may be others than when this was asked last."""

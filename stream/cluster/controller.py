@@ -192,4 +192,8 @@ class Controller:
 def has_news(orders: Orders, report: Report) -> bool:
     """Whether orders are not what a worker does already, or it waits for them."""
     held = {name: each.epoch for name, each in report.holding.items()}
-    return bool(orders.begin) or report.lapsed or orders.hold != held or orders.prepare != report.prepared
+    return (
+        bool(orders.begin)
+        or report.lapsed
+        or (orders.hold, orders.prepare, orders.draining) != (held, report.prepared, report.draining)
+    )

@@ -76,7 +76,7 @@ class Host:
         self._told: set[str] = set()
         self._snapshots: dict[str, tuple[int, Snapshot]] = {}
         self._snapshots_at_s = 0.0
-        self._taking = False
+        self._taking = self._draining = False
         self._busy = asyncio.Lock()
 
     def report(self, address: str) -> Report:
@@ -96,6 +96,7 @@ class Host:
             os.getpid(),
             {name: each.tenure.epoch for name, each in cameras if not each.begun and not each.tenure.ended},
             any(each.begun and not each.tenure.ended and not each.tenure.holds for _, each in cameras),
+            self._draining,
         )
 
     async def take_snapshots(self) -> None:
@@ -114,6 +115,7 @@ class Host:
         for name in self._told:
             self._released.pop(name, None)
         self._told = set()
+        self._draining |= orders.draining
         until_s = reported_at_s + orders.lease_s
         for assignment in orders.begin:
             self._begin(assignment, orders.hold.get(assignment.camera) == assignment.epoch)

@@ -65,6 +65,7 @@ class Report:
     """A worker as of now. `prepared`: the cameras that it is ready to go on with, by epoch. `lapsed`: a
     lease of it is over, and it waits to hear whether it is given again. `capacity_wps`: windows a
     second that its engine answers; None: not measured yet. `busy`: the share of the last seconds in which it worked.
+    `draining`: it was told that it is to have no cameras: so a controller that begins anew knows.
     """
 
     worker: str
@@ -77,19 +78,21 @@ class Report:
     pid: int = 0
     prepared: Mapping[str, int] = field(default_factory=dict)
     lapsed: bool = False
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What a worker is to hold, by epoch, until `lease_s` after it sent the report that this answers. `prepare`: what
     it is to run without publishing anything, by the epoch that it will have should it be given it. `begin`: what of
-    both it has not been told yet.
+    both it has not been told yet. `draining`: somebody drains it.
     """
 
     lease_s: float
     hold: Mapping[str, int]
     begin: tuple[Assignment, ...] = ()
     prepare: Mapping[str, int] = field(default_factory=dict)
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,9 @@ async def another_version(trials: Trials, folder: Path) -> None:
 
 
 async def drained(trials: Trials, worker: str) -> None:
-    """A worker is drained by the command, with no result lost to order; the last one cannot be; the head has none."""
+    """A worker is drained by the command, with no result lost to order, and stays so when the controller dies; the last
+    one cannot be; the head has none.
+    """
     code, text = await drain(trials, "no-such-worker")
     assert (code, "no worker no-such-worker: there is worker-" in text) == (2, True), text
     code, text = await drain(trials, worker)
@@ -86,6 +88,9 @@ async def drained(trials: Trials, worker: str) -> None:
     state = await trials.state()
     assert [each["cameras"] for each in state["workers"] if each["worker"] == worker] == [0]
     state = await trials.until_well(workers=2)
+    await trials.kill_controller()
+    state = await trials.until_well(workers=2)
+    assert [each["worker"] for each in state["workers"] if each["draining"]] == [worker]
     (other,) = (each["worker"] for each in state["workers"] if each["worker"] != worker)
     assert {owner["worker"] for owner in state["cameras"].values()} == {other}
     code, text = await drain(trials, other, "--within", "1")

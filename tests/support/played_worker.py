@@ -58,6 +58,7 @@ class PlayedWorker:
     capacity_wps: float = 100.0
     state: bytes = b"state"
     node: str = "node"
+    draining: bool = False
     cameras: dict[str, Ran] = field(default_factory=dict)
     released: dict[str, Released] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
@@ -81,7 +82,8 @@ class PlayedWorker:
         lapsed = any(ran.begun and not ran.tenure.holds for ran in self.cameras.values())
         capacity_wps = self.capacity_wps
         report = Report(
-            self.name, address, self.node, holding, released, capacity_wps, 0.5, 1, prepared, lapsed
+            *(self.name, address, self.node, holding, released, capacity_wps, 0.5, 1, prepared, lapsed),
+            draining=self.draining,
         )
         return report, self.now_s()
 
@@ -96,6 +98,7 @@ class PlayedWorker:
 
     def obey(self, orders: Orders, sent_at_s: float) -> None:
         """What answers the report that was sent then, by its clock."""
+        self.draining |= orders.draining
         until_s = sent_at_s + orders.lease_s
         for each in orders.begin:
             self.begin(each, orders.hold.get(each.camera) == each.epoch)

@@ -138,9 +138,9 @@ def test_all_cameras_are_somewhere_once_all_is_quiet(happened: list[tuple[str, i
         play.pass_time(seconds)
         step(play, what, play.workers[which])
     for worker in play.workers:
-        worker.stopped = False
+        worker.stopped = worker.draining = False  # as of processes that were started anew
     play.late.clear()
-    play.book = Book(play.storage, LEASE_S, play.true_s)  # knows nobody that drains
+    play.book = Book(play.storage, LEASE_S, play.true_s)
     play.book.put("yard", SETTINGS)
     for _ in range(40):
         play.pass_time(0.3)
@@ -288,7 +288,7 @@ def orders_by_all(book: Book, worker: str) -> Orders:
                 begin.append(camera)
     orders = book.orders(worker)
     assert sorted(each.camera for each in orders.begin) == sorted(begin)
-    return Orders(LEASE_S, hold, orders.begin, prepare)
+    return Orders(LEASE_S, hold, orders.begin, prepare, orders.draining)
 
 
 def test_a_move_in_good_order_gives_on_the_very_last_state() -> None:
@@ -306,6 +306,22 @@ def test_a_move_in_good_order_gives_on_the_very_last_state() -> None:
     assert ids == list(range(ids[0], ids[0] + len(ids))), "no id had to be skipped"
     assert play.book.table().moves == 1
     assert play.book.table().failovers == 0
+
+
+def test_who_is_drained_stays_so_for_a_controller_that_begins_anew() -> None:
+    play = started()
+    leaving, other = play.workers
+    play.book.drain(leaving.name)
+    assert leaving.name in play.book.changed(), "it hears of it at once"
+    play.beat(leaving)
+    play.book = Book(play.storage, LEASE_S, play.true_s)
+    for _ in range(20):
+        play.pass_time(0.3)
+        for worker in play.workers:
+            play.beat(worker)
+    assert [each.draining for each in play.book.table().workers] == [True, False]
+    assert not leaving.cameras
+    assert other.cameras.keys() == {"door", "yard"}
 
 
 def test_who_dies_before_its_first_report_may_have_given_ids() -> None:
