@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +63,7 @@ def connect(address: str) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for a minute."""
+    """Ray itself would try for a minute, and for ever where only one side speaks TLS."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise ConfigError(f"--cluster: HOST:PORT or auto, not '{address}'")
@@ -70,6 +72,27 @@ def _check_reachable(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no answer"
         raise ConfigError(f"--cluster: there is no Ray cluster at {address} ({reason})") from None
+    ours, theirs = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"), _speaks_tls(host, int(port))
+    if theirs and not ours:
+        raise ConfigError(
+            f"--cluster: the Ray cluster at {address} speaks TLS: RAY_USE_TLS=1 is not set here"
+        )
+    if ours and not theirs:
+        raise ConfigError(f"--cluster: RAY_USE_TLS is set here, and the Ray cluster at {address} has no TLS")
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    """Whether who listens there answers a TLS handshake, be it that it wants a certificate of ours."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # looks, and believes nothing of it
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])  # as gRPC wants it
+    try:
+        with socket.create_connection((host.strip("[]"), port), REACH_S) as line, context.wrap_socket(line):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")
+    except OSError:
+        return False
 
 
 class RayControl:

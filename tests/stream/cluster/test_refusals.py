@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -28,6 +29,25 @@ def test_no_cluster_at_an_address() -> None:
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"no Ray cluster at {address} "):
             connect(address)
+
+
+def test_who_speaks_tls_finds_no_cluster_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        plain.settimeout(20)
+
+        def answer() -> None:
+            for _ in range(2):  # looked for, and looked at
+                line, _ = plain.accept()
+                with line:
+                    line.sendall(b"\0\0\0\4\0\0\0\0\0")  # as HTTP/2 begins, by which gRPC goes
+
+        answering = Thread(target=answer)
+        answering.start()
+        address = f"127.0.0.1:{plain.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"the Ray cluster at {address} has no TLS"):
+            connect(address)
+        answering.join()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ":6379", "head:port", "ray://head:10001x"])
