@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import logging
+import signal
 import threading
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from stream.log import LogHandler
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 
+# What a shell starts in the background ignores interrupts, and so does all that it starts: tests interrupt programs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST_FIRST = (
     *("syncvis_online/test_training.py", "integration/test_soak.py", "syncvis_online/test_conversion.py"),
