@@ -57,8 +57,8 @@ def decoder_output(flat: Sequence[Tensor]) -> DecoderOutput:
 
 class FlatEncoder(nn.Module):
     """Pictures (1, 3, H, W) uint8 -> `flat_features`, of which the mask features come as tokens (1, h w, Cm), row by
-    row: as they lie in memory after the last convolution. To have OpenVINO move them took it a
-    ninth of the encoder's time.
+    row: as they lie in memory after the last convolution. OpenVINO took a ninth of the encoder's time to turn
+    them round.
     """
 
     def __init__(self, model: SyncVIS) -> None:

@@ -123,6 +123,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         config["cameras"] = {
             "yard": {"url": urls[0], **looks},
             "door": {"url": urls[1], **looks},
+            # Small: the sprites that it keeps, up to 48 MiB, would fill in the course of the short form.
             "hall": {"url": f"synthetic:5?fps={FPS}&size=160x96", **looks},
             "stage": {"url": "whip:", **looks},
         }
