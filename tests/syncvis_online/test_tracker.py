@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncvis_online.candidates import Candidates
 from syncvis_online.config import TrackerConfig
 from syncvis_online.decoder import BranchPrediction, DecoderOutput, LayerPrediction
 from syncvis_online.features import FrameFeatures
@@ -358,6 +359,18 @@ def test_a_lost_slot_whose_identity_is_seen_in_another_one_is_free() -> None:
     assert world.state.track_ids[4] == 1
     assert not world.state.held[2]
     assert torch.equal(world.state.queries[2], world.learned[2])
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_what_is_cut_out_are_the_mean_colors_of_the_cells(stride: int) -> None:
+    generator = torch.Generator().manual_seed(stride)
+    picture = torch.randint(0, 256, (1, 3, 8 * stride, 12 * stride), dtype=torch.uint8, generator=generator)
+    maps = torch.ones(1, 1, 8, 12)
+    found = Candidates.of(np.ones((1, 1), dtype=np.float32), torch.ones(1, 1), maps[0], 0.0, 1)
+    ((inside, cells),) = SlotTracker._cut_outs(found, FrameFeatures((), (), maps, (), picture), [0])
+    assert inside.all()
+    wanted = torch.nn.functional.avg_pool2d(picture[0].float(), stride).permute(1, 2, 0)
+    np.testing.assert_array_equal(cells, wanted.numpy())
 
 
 def test_features_without_the_picture_are_refused_where_identities_are_recognized() -> None:
